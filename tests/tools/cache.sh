@@ -1,0 +1,30 @@
+# Sourced by every tool: where the tools live, and how a tool says that it cannot be had.
+# shellcheck shell=bash
+
+CWPP_CACHE="${CWPP_CACHE:-${HOME:-/var/tmp}/.cache/cwpp}"
+mkdir -p "$CWPP_CACHE"
+export CWPP_CACHE
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "$(basename "$0"): $*"; exit 1; }
+
+# Runs the rest of the calling script alone per tool: two callers never install the same thing at once.
+lock() {
+  exec 9>"$CWPP_CACHE/.lock-$1"
+  flock 9
+}
+unlock() { exec 9>&-; }
+
+# need COMMAND PACKAGE...: the command, or as root the Debian packages that bring it.
+need() {
+  local command=$1
+  shift
+  command -v "$command" >/dev/null 2>&1 && return 0
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 ||
+    die "needs the command '$command' (Debian: $*)"
+  say "installing $* for '$command'"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq >&2 || die "apt-get update failed"
+  apt-get install -y -qq --no-install-recommends "$@" >&2 || die "apt-get could not install $*"
+  command -v "$command" >/dev/null 2>&1 || die "'$command' is still missing after installing $*"
+}
