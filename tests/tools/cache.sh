@@ -28,3 +28,22 @@ need() {
   apt-get install -y -qq --no-install-recommends "$@" >&2 || die "apt-get could not install $*"
   command -v "$command" >/dev/null 2>&1 || die "'$command' is still missing after installing $*"
 }
+
+# A working folder that becomes the tool's folder only when the install is whole.
+stage_of() {
+  rm -rf "$CWPP_CACHE/$1.new"
+  mkdir -p "$CWPP_CACHE/$1.new"
+  printf '%s' "$CWPP_CACHE/$1.new"
+}
+settle() {
+  rm -rf "${CWPP_CACHE:?}/$1"
+  mv "$CWPP_CACHE/$1.new" "$CWPP_CACHE/$1"
+}
+
+need_python() {
+  need python3 python3 python3-pip python3-venv
+  python3 -c 'import venv, ensurepip, pip' 2>/dev/null && return 0
+  [ "$(id -u)" = 0 ] || die "needs Python's pip and venv (Debian: python3-pip python3-venv)"
+  apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends python3-pip python3-venv >&2
+}
+need_npm() { need npm nodejs npm; }
