@@ -1,0 +1,161 @@
+//! The classes of things on a host: one file per class, one [`ClassSnapshot`] each.
+
+mod account;
+mod system_package;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+pub use account::{Account, LoginType, PasswordStatus};
+pub use system_package::{PackageKind, SystemPackage};
+
+use crate::Root;
+
+/// The most items of one class that are reported; what is over it is counted, not sent.
+pub const ITEM_CAP: usize = 30_000;
+/// The most skipped entries that are named one by one.
+const SKIPPED_CAP: usize = 100;
+
+/// The classes that the collector reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Local accounts.
+    Account,
+    /// Packages of the system's package manager.
+    SystemPackage,
+}
+
+impl Class {
+    /// Every class, in the order in which they are reported.
+    pub const ALL: [Class; 2] = [Class::Account, Class::SystemPackage];
+
+    /// The name in output and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Account => "account",
+            Class::SystemPackage => "system_package",
+        }
+    }
+
+    /// Reads this class below a root. Never fails: what cannot be read is the outcome.
+    pub fn read(self, root: &Root, now: DateTime<Utc>) -> ClassSnapshot {
+        match self {
+            Class::Account => account::read(root, now),
+            Class::SystemPackage => system_package::read(root),
+        }
+    }
+}
+
+/// One thing of one class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "class", rename_all = "snake_case")]
+pub enum Item {
+    /// A local account.
+    Account(Account),
+    /// A package of the system's package manager.
+    SystemPackage(SystemPackage),
+}
+
+/// How well a class could be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// The items are all there are.
+    Complete,
+    /// There are more items than the cap; the first of them, by key, are here.
+    Truncated {
+        /// How many there are.
+        total: usize,
+    },
+    /// The source is there and could not be read; no items.
+    Unreadable {
+        /// What went wrong.
+        reason: String,
+    },
+    /// The host has no such source (no dpkg database, say); no items.
+    NotPresent {
+        /// What was looked for.
+        reason: String,
+    },
+}
+
+/// An entry of a source that was left out, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// The file, as seen from the root.
+    pub source: String,
+    /// The line in it, from one.
+    pub line: usize,
+    /// Why it was left out.
+    pub reason: String,
+}
+
+/// Everything of one class on a host, at one time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClassSnapshot {
+    /// The class.
+    pub class: Class,
+    /// How well it could be read.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// The items, sorted by their natural key, each key once.
+    #[serde(skip)]
+    pub items: Vec<Item>,
+    /// Entries that were left out (malformed, or a key seen before); at most 100 are named.
+    pub skipped: Vec<Skipped>,
+    /// How many entries were left out.
+    pub skipped_count: usize,
+    /// Secondary sources that could not be read, so that fields which come from them are absent.
+    pub unread_sources: Vec<String>,
+}
+
+impl ClassSnapshot {
+    pub(crate) fn new(class: Class) -> Self {
+        ClassSnapshot {
+            class,
+            outcome: Outcome::Complete,
+            items: Vec::new(),
+            skipped: Vec::new(),
+            skipped_count: 0,
+            unread_sources: Vec::new(),
+        }
+    }
+
+    pub(crate) fn failed(class: Class, outcome: Outcome) -> Self {
+        ClassSnapshot { outcome, ..ClassSnapshot::new(class) }
+    }
+
+    pub(crate) fn skip(&mut self, source: &str, line: usize, reason: &str) {
+        self.skipped_count += 1;
+        if self.skipped.len() < SKIPPED_CAP {
+            self.skipped.push(Skipped { source: source.to_owned(), line, reason: reason.to_owned() });
+        }
+    }
+
+    pub(crate) fn fill(&mut self, mut items: Vec<Item>) {
+        if items.len() > ITEM_CAP {
+            self.outcome = Outcome::Truncated { total: items.len() };
+            items.truncate(ITEM_CAP);
+        }
+        self.items = items;
+    }
+
+    /// A digest of the items and of how complete they are: equal digest, equal content, in whatever order they
+    /// were read. It is opaque to everybody else: a new field or release may change it, and then the class is
+    /// sent once more. Computed over the serialised items (a field cannot be forgotten), each with its length before it.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut encoded: Vec<Vec<u8>> =
+            self.items.iter().map(|item| serde_json::to_vec(item).unwrap_or_default()).collect();
+        encoded.sort_unstable();
+        let mut hasher = blake3::Hasher::new_derive_key("cwpp collector class digest v1");
+        let mut put = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        };
+        put(self.class.name().as_bytes());
+        put(&serde_json::to_vec(&self.outcome).unwrap_or_default());
+        encoded.iter().for_each(|item| put(item));
+        *hasher.finalize().as_bytes()
+    }
+}

@@ -1,0 +1,16 @@
+//! Reads a real Linux host: its accounts, its installed packages, the facts of the machine and the
+//! logins that sshd wrote down. Everything is read from files below a [`Root`]; no program is run.
+//!
+//! A source that cannot be read is reported as such ([`class::Outcome`]), never as empty.
+
+pub mod authlog;
+pub mod class;
+pub mod command;
+pub mod machine;
+mod root;
+mod snapshot;
+pub mod spool;
+mod text;
+
+pub use root::{ReadError, Root};
+pub use snapshot::{Snapshot, collect, print_snapshot};

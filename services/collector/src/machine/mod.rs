@@ -1,0 +1,69 @@
+//! The facts of the machine: names, ids, operating system, addresses, start.
+
+mod address;
+mod load;
+mod os;
+
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+pub use load::{Load, LoadSampler};
+pub use os::OperatingSystem;
+
+use crate::Root;
+
+/// The facts of a machine. What is unknown is absent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The host name.
+    pub hostname: Option<String>,
+    /// A keyed hash (BLAKE3, 64 hex digits) of `/etc/machine-id`, which itself never leaves the host.
+    pub host_id_hash: Option<String>,
+    /// The kernel's id of this start (UUID).
+    pub boot_id: Option<String>,
+    /// When the machine was started.
+    pub boot_time: Option<DateTime<Utc>>,
+    /// The operating system.
+    pub os: OperatingSystem,
+    /// The kernel's release, such as `6.1.0-18-amd64`.
+    pub kernel: Option<String>,
+    /// The machine's architecture as `uname -m` names it.
+    pub architecture: String,
+    /// The addresses of its interfaces, without loopback and link-local; the one towards the default route first.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Machine {
+    /// Reads the facts below a root. Never fails: what cannot be read is absent.
+    pub fn read(root: &Root) -> Self {
+        let hostname =
+            root.read_trimmed("/proc/sys/kernel/hostname").filter(|_| root.is_host()).or_else(|| root.read_trimmed("/etc/hostname"));
+        Machine {
+            hostname,
+            host_id_hash: host_id_hash(root),
+            boot_id: root.read_trimmed("/proc/sys/kernel/random/boot_id"),
+            boot_time: boot_time(root),
+            os: OperatingSystem::read(root),
+            kernel: root.read_trimmed("/proc/sys/kernel/osrelease"),
+            architecture: std::env::consts::ARCH.to_owned(),
+            addresses: address::read(root),
+        }
+    }
+}
+
+fn host_id_hash(root: &Root) -> Option<String> {
+    let id = root.read_trimmed("/etc/machine-id").or_else(|| root.read_trimmed("/var/lib/dbus/machine-id"))?;
+    // "uninitialized" stands there in images that were never started.
+    if id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    Some(hex::encode(blake3::derive_key("cwpp host id v1", id.to_ascii_lowercase().as_bytes())))
+}
+
+fn boot_time(root: &Root) -> Option<DateTime<Utc>> {
+    let stat = root.read_trimmed("/proc/stat")?;
+    let seconds = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
+    DateTime::from_timestamp(seconds.trim().parse().ok()?, 0)
+}

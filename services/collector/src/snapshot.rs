@@ -1,0 +1,71 @@
+//! A host at one time: the machine and its classes.
+
+use std::io::{self, Write};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::Root;
+use crate::class::{Class, ClassSnapshot, Item};
+use crate::machine::Machine;
+
+/// What was read of a host, at one time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// When reading began, by the host's clock.
+    pub collected_at: DateTime<Utc>,
+    /// The facts of the machine.
+    pub machine: Machine,
+    /// Each class once.
+    pub classes: Vec<ClassSnapshot>,
+}
+
+impl Snapshot {
+    /// The snapshot of one class.
+    pub fn class(&self, class: Class) -> Option<&ClassSnapshot> {
+        self.classes.iter().find(|snapshot| snapshot.class == class)
+    }
+}
+
+/// Reads a host. `now` decides what depends on the day (an expired password).
+pub fn collect(root: &Root, now: DateTime<Utc>) -> Snapshot {
+    Snapshot {
+        collected_at: now,
+        machine: Machine::read(root),
+        classes: Class::ALL.iter().map(|class| class.read(root, now)).collect(),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Line<'a> {
+    Machine {
+        collected_at: DateTime<Utc>,
+        #[serde(flatten)]
+        machine: &'a Machine,
+    },
+    Item(&'a Item),
+    Class {
+        #[serde(flatten)]
+        class: &'a ClassSnapshot,
+        items: usize,
+        digest: String,
+    },
+}
+
+/// Prints a snapshot as JSON, one object a line: the machine (`"kind":"machine"`), the items of all classes
+/// (`"kind":"item"`, with their `class`), then a line per class (`"kind":"class"`) with its outcome.
+pub fn print_snapshot(snapshot: &Snapshot, mut out: impl Write) -> io::Result<()> {
+    let mut line = |line: Line<'_>| {
+        serde_json::to_writer(&mut out, &line)?;
+        out.write_all(b"\n")
+    };
+    line(Line::Machine { collected_at: snapshot.collected_at, machine: &snapshot.machine })?;
+    for item in snapshot.classes.iter().flat_map(|class| &class.items) {
+        line(Line::Item(item))?;
+    }
+    for class in &snapshot.classes {
+        line(Line::Class { class, items: class.items.len(), digest: hex::encode(class.digest()) })?;
+    }
+    Ok(())
+}

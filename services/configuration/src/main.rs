@@ -1,0 +1,2 @@
+//! The configuration service.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The incidents service.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The inventory service.
+fn main() {}

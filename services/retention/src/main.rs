@@ -1,0 +1,2 @@
+//! The retention service.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Everything a MySQL-backed service needs and no business.

@@ -1,0 +1,1 @@
+//! End-to-end suites by capability, and their harness.
