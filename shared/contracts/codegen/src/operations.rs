@@ -10,16 +10,26 @@ use crate::descriptor::{Contract, Method, Scope, module, path, snake};
 pub(crate) fn write(contract: &Contract, out: &mut String) -> anyhow::Result<()> {
     let mut rules = String::new();
     for service in contract.services() {
-        let methods =
-            service.methods().map(|m| contract.method(&m)).collect::<anyhow::Result<Vec<_>>>()?;
+        let methods = service
+            .methods()
+            .map(|m| contract.method(&m))
+            .collect::<anyhow::Result<Vec<_>>>()?;
         ops(&service, &methods, out)?;
         guarded(&service, &methods, out)?;
         for method in &methods {
-            writeln!(rules, "    &{}_RULES.{},", constant(&service), snake(method.descriptor().name()))?;
+            writeln!(
+                rules,
+                "    &{}_RULES.{},",
+                constant(&service),
+                snake(method.descriptor().name())
+            )?;
         }
     }
     writeln!(out, "/// The rule of every method of the contracts.")?;
-    writeln!(out, "pub static RULES: &[&crate::rule::Rule] = &[\n{rules}];")?;
+    writeln!(
+        out,
+        "pub static RULES: &[&crate::rule::Rule] = &[\n{rules}];"
+    )?;
     Ok(())
 }
 
@@ -57,8 +67,17 @@ fn signature(method: &Method) -> String {
 }
 
 fn ops(service: &ServiceDescriptor, methods: &[Method], out: &mut String) -> anyhow::Result<()> {
-    writeln!(out, "/// The operations of `{}`, called only by [`{}Guarded`].", service.full_name(), service.name())?;
-    writeln!(out, "#[::async_trait::async_trait]\npub trait {}Ops: Send + Sync + 'static {{", service.name())?;
+    writeln!(
+        out,
+        "/// The operations of `{}`, called only by [`{}Guarded`].",
+        service.full_name(),
+        service.name()
+    )?;
+    writeln!(
+        out,
+        "#[::async_trait::async_trait]\npub trait {}Ops: Send + Sync + 'static {{",
+        service.name()
+    )?;
     for method in methods {
         writeln!(out, "    /// Serves `{}`.", method.path())?;
         writeln!(out, "    {};", signature(method))?;
@@ -67,12 +86,20 @@ fn ops(service: &ServiceDescriptor, methods: &[Method], out: &mut String) -> any
     Ok(())
 }
 
-fn guarded(service: &ServiceDescriptor, methods: &[Method], out: &mut String) -> anyhow::Result<()> {
+fn guarded(
+    service: &ServiceDescriptor,
+    methods: &[Method],
+    out: &mut String,
+) -> anyhow::Result<()> {
     let name = service.name();
     let rules = format!("{}_RULES", constant(service));
     writeln!(out, "struct {name}Rules {{")?;
     for method in methods {
-        writeln!(out, "    {}: crate::rule::Rule,", snake(method.descriptor().name()))?;
+        writeln!(
+            out,
+            "    {}: crate::rule::Rule,",
+            snake(method.descriptor().name())
+        )?;
     }
     writeln!(out, "}}\nstatic {rules}: {name}Rules = {name}Rules {{")?;
     for method in methods {
@@ -106,7 +133,10 @@ fn guarded(service: &ServiceDescriptor, methods: &[Method], out: &mut String) ->
          \x20   }}\n}}\n",
         service.full_name()
     )?;
-    writeln!(out, "#[::tonic::async_trait]\nimpl<T: {name}Ops> {server}::{name} for {name}Guarded<T> {{")?;
+    writeln!(
+        out,
+        "#[::tonic::async_trait]\nimpl<T: {name}Ops> {server}::{name} for {name}Guarded<T> {{"
+    )?;
     for method in methods {
         call(method, &rules, out)?;
     }
@@ -118,9 +148,17 @@ fn call(method: &Method, rules: &str, out: &mut String) -> anyhow::Result<()> {
     let descriptor = method.descriptor();
     let fn_name = snake(descriptor.name());
     let (input, output) = (path(&descriptor.input()), path(&descriptor.output()));
-    let request = if descriptor.is_client_streaming() { format!("::tonic::Streaming<{input}>") } else { input };
+    let request = if descriptor.is_client_streaming() {
+        format!("::tonic::Streaming<{input}>")
+    } else {
+        input
+    };
     let reply = if descriptor.is_server_streaming() {
-        writeln!(out, "    type {}Stream = crate::stream::Replies<{output}>;", descriptor.name())?;
+        writeln!(
+            out,
+            "    type {}Stream = crate::stream::Replies<{output}>;",
+            descriptor.name()
+        )?;
         format!("Self::{}Stream", descriptor.name())
     } else {
         output
@@ -130,10 +168,21 @@ fn call(method: &Method, rules: &str, out: &mut String) -> anyhow::Result<()> {
         "    async fn {fn_name}(&self, request: ::tonic::Request<{request}>) -> Result<::tonic::Response<{reply}>, ::tonic::Status> {{"
     )?;
     writeln!(out, "        let rule = &{rules}.{fn_name};")?;
-    writeln!(out, "        let principal = crate::gate::principal(request.extensions())?;")?;
+    writeln!(
+        out,
+        "        let principal = crate::gate::principal(request.extensions())?;"
+    )?;
     let argument = if descriptor.is_client_streaming() {
-        writeln!(out, "        let requests = crate::stream::Incoming::open(request.into_inner()).await?;")?;
-        writeln!(out, "        let first = requests.first();")?;
+        let app_id = if method.scope == Scope::Tenant {
+            "|m| m.app_id"
+        } else {
+            "|_| 0"
+        };
+        writeln!(
+            out,
+            "        let (first, requests) = crate::stream::Incoming::open(request.into_inner(), {app_id}).await?;"
+        )?;
+        writeln!(out, "        let first = &first;")?;
         "requests"
     } else {
         writeln!(out, "        let request = request.into_inner();")?;
@@ -144,17 +193,31 @@ fn call(method: &Method, rules: &str, out: &mut String) -> anyhow::Result<()> {
     match method.scope {
         Scope::Tenant => writeln!(
             out,
-            "        let scope = self.gate.tenant(rule, principal, first.app_id, || {machines}, first).await?;"
+            "        let permitted = self.gate.tenant(rule, principal, first.app_id, || {machines}, first).await?;"
         )?,
-        Scope::System => writeln!(out, "        let scope = self.gate.system(rule, principal, first)?;")?,
-        Scope::Capability => writeln!(out, "        let scope = self.gate.capability(rule, principal, first)?;")?,
+        Scope::System => writeln!(
+            out,
+            "        let permitted = self.gate.system(rule, principal, first)?;"
+        )?,
+        Scope::Capability => writeln!(
+            out,
+            "        let permitted = self.gate.capability(rule, principal, first)?;"
+        )?,
     }
-    writeln!(out, "        let permit = self.gate.permit(rule, scope.principal(), scope.masked());")?;
-    writeln!(out, "        let reply = self.ops.{fn_name}(scope, {argument}).await?;")?;
+    writeln!(
+        out,
+        "        let reply = self.ops.{fn_name}(permitted.scope, {argument}).await?;"
+    )?;
     if descriptor.is_server_streaming() {
-        writeln!(out, "        Ok(::tonic::Response::new(permit.stream(reply)))")?;
+        writeln!(
+            out,
+            "        Ok(::tonic::Response::new(permitted.permit.stream(reply)))"
+        )?;
     } else {
-        writeln!(out, "        Ok(::tonic::Response::new(permit.reply(reply).await?))")?;
+        writeln!(
+            out,
+            "        Ok(::tonic::Response::new(permitted.permit.reply(reply).await?))"
+        )?;
     }
     writeln!(out, "    }}")?;
     Ok(())
@@ -168,7 +231,9 @@ fn machines(input: &MessageDescriptor, machine_path: &str) -> String {
     let mut expression = String::from("vec![first]");
     let mut message = Some(input.clone());
     for part in machine_path.split('.') {
-        let Some(field) = message.as_ref().and_then(|m| m.get_field_by_name(part)) else { continue };
+        let Some(field) = message.as_ref().and_then(|m| m.get_field_by_name(part)) else {
+            continue;
+        };
         let access = if let Some(oneof) = field.containing_oneof() {
             format!(
                 "match &m.{} {{ Some({}::{}::{}(v)) => vec![v], _ => Vec::new() }}",
@@ -192,5 +257,9 @@ fn machines(input: &MessageDescriptor, machine_path: &str) -> String {
 
 /// Returns the module that prost gives the oneofs of a message.
 pub(crate) fn oneof_module(message: &MessageDescriptor) -> String {
-    format!("{}::{}", module(message.package_name()), snake(message.name()))
+    format!(
+        "{}::{}",
+        module(message.package_name()),
+        snake(message.name())
+    )
 }
