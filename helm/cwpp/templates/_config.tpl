@@ -8,8 +8,7 @@ Passwords and keys are only named by their files.
 {{- $jwt := dict
   "issuer" (required "auth.issuer is mandatory: the iss that every token must carry" $values.auth.issuer)
   "audience" (required "auth.audience is mandatory: the aud that every token must carry" $values.auth.audience)
-  "jwks_file" (printf "/etc/cwpp/jwks/%s" $values.auth.jwks.key)
-  "token_file" "/var/run/secrets/cwpp/token" -}}
+  "jwks_file" (printf "/etc/cwpp/jwks/%s" $values.auth.jwks.key) -}}
 {{- $database := dict
   "host" (required "database.host is mandatory" $values.database.host)
   "port" $values.database.port
@@ -31,7 +30,7 @@ Passwords and keys are only named by their files.
 {{- $config := dict
   "grpc" (dict "listen_addr" (printf "0.0.0.0:%d" (int .service.ports.grpc)))
   "admin" (dict "listen_addr" (printf "0.0.0.0:%d" (int .service.ports.admin)))
-  "auth" (dict "mode" $values.auth.mode "jwt" $jwt)
+  "auth" (dict "mode" $values.auth.mode "jwt" $jwt "token_file" "/var/run/secrets/cwpp/token")
   "database" $database
   "peers" $peers
   "shutdown" (dict

@@ -91,10 +91,19 @@ tolerations:
   projected:
     defaultMode: 0440
     sources:
+      {{- with .root.Values.auth.token }}
+      {{- if .existingSecret }}
+      - secret:
+          name: {{ .existingSecret }}
+          items:
+            - {key: {{ .key }}, path: token}
+      {{- else }}
       - serviceAccountToken:
           path: token
-          audience: {{ .root.Values.auth.audience }}
-          expirationSeconds: {{ int .root.Values.auth.token.expirationSeconds }}
+          audience: {{ $.root.Values.auth.audience }}
+          expirationSeconds: {{ int .expirationSeconds }}
+      {{- end }}
+      {{- end }}
 {{- with .service.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
