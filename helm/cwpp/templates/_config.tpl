@@ -28,16 +28,20 @@ Passwords and keys are only named by their files.
 {{- end -}}
 {{- end -}}
 {{- $config := dict
-  "grpc" (dict "listen_addr" (printf "0.0.0.0:%d" (int .service.ports.grpc)))
-  "admin" (dict "listen_addr" (printf "0.0.0.0:%d" (int .service.ports.admin)))
+  "grpc" (dict "listen" (printf "0.0.0.0:%d" (int .service.ports.grpc)))
+  "admin" (dict "listen" (printf "0.0.0.0:%d" (int .service.ports.admin)))
   "auth" (dict "mode" $values.auth.mode "jwt" $jwt "token_file" "/var/run/secrets/cwpp/token")
   "database" $database
   "peers" $peers
   "shutdown" (dict
     "lame_duck" (printf "%ds" (int $values.shutdown.lameDuckSeconds))
-    "drain" (printf "%ds" (int $values.shutdown.drainSeconds)))
+    "drain" (printf "%ds" (int $values.shutdown.drainSeconds))
+    "hard" (printf "%ds" (add (int $values.shutdown.lameDuckSeconds) (int $values.shutdown.drainSeconds) 5)))
   "log" (dict "level" $values.log.level "format" $values.log.format)
-  "trace" (dict "endpoint" $values.trace.endpoint "sample_ratio" $values.trace.sampleRatio) -}}
+  "trace" (dict "ratio" $values.trace.sampleRatio) -}}
+{{- if $values.trace.endpoint -}}
+{{- $_ := set $config.trace "endpoint" $values.trace.endpoint -}}
+{{- end -}}
 {{- mergeOverwrite $config (deepCopy .service.config) | toYaml -}}
 {{- end -}}
 
@@ -49,7 +53,7 @@ A map as TOML. Helm's own toToml writes every number of a values file as a float
 {{- $path := .path -}}
 {{- range $key, $value := .map -}}
 {{- if and (not (kindIs "map" $value)) (not (kindIs "invalid" $value)) }}
-{{ $key }} = {{ include "cwpp.tomlValue" (dict "float" (eq $key "sample_ratio") "value" $value) }}
+{{ $key }} = {{ include "cwpp.tomlValue" (dict "float" (eq $key "ratio") "value" $value) }}
 {{- end -}}
 {{- end -}}
 {{- range $key, $value := .map -}}

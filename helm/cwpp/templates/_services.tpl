@@ -17,7 +17,8 @@ Whom a service calls: the call graph, which peers, addresses and the network pol
   "retention" "inventory incidents configuration") .name -}}
 {{- end -}}
 
-{{/* The time a pod may take to end: lame duck, drain, and ten seconds for the rest. */}}
+{{/* The time a pod may take to end: lame duck, drain, and ten seconds for the rest
+(the process ends itself five seconds before). */}}
 {{- define "cwpp.gracePeriod" -}}
 {{- add (int .Values.shutdown.lameDuckSeconds) (int .Values.shutdown.drainSeconds) 10 -}}
 {{- end -}}
