@@ -30,13 +30,8 @@ pub trait AuditSink: Send + Sync + 'static {
 #[async_trait::async_trait]
 pub trait Grants: Send + Sync + 'static {
     /// Returns the tenant's live grant for this operator and right.
-    async fn live(
-        &self,
-        scope: &SystemScope,
-        app_id: AppId,
-        operator: &Principal,
-        right: &str,
-    ) -> Result<Option<Uuid>>;
+    async fn live(&self, scope: &SystemScope, app_id: AppId, operator: &Principal, right: &str)
+    -> Result<Option<Uuid>>;
 }
 
 /// Knows no grant: every operator is masked. In force wherever no other source is given.
@@ -45,13 +40,7 @@ pub struct NoGrants;
 
 #[async_trait::async_trait]
 impl Grants for NoGrants {
-    async fn live(
-        &self,
-        _: &SystemScope,
-        _: AppId,
-        _: &Principal,
-        _: &str,
-    ) -> Result<Option<Uuid>> {
+    async fn live(&self, _: &SystemScope, _: AppId, _: &Principal, _: &str) -> Result<Option<Uuid>> {
         Ok(None)
     }
 }

@@ -24,10 +24,7 @@ pub struct Gate {
 
 impl std::fmt::Debug for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gate")
-            .field("receive", &self.receive)
-            .field("send", &self.send)
-            .finish_non_exhaustive()
+        f.debug_struct("Gate").field("receive", &self.receive).field("send", &self.send).finish_non_exhaustive()
     }
 }
 
@@ -52,12 +49,7 @@ fn denied(rule: &Rule) -> Error {
 impl Gate {
     /// Makes a gate with limits in bytes for messages received and sent; it knows no grants.
     pub fn new(receive: usize, send: usize) -> Self {
-        Self {
-            grants: Arc::new(NoGrants),
-            audit: None,
-            receive,
-            send,
-        }
+        Self { grants: Arc::new(NoGrants), audit: None, receive, send }
     }
 
     /// Looks grants up here and writes the trail there.
@@ -90,38 +82,20 @@ impl Gate {
         if principal.kind == Kind::Agent {
             let own = principal.machine.ok_or_else(|| denied(rule))?;
             if machines().iter().any(|m| scope::machine(m) != Some(own)) {
-                return Err(Error::new(
-                    Reason::PermissionDenied,
-                    "an agent acts for its own machine only",
-                ));
+                return Err(Error::new(Reason::PermissionDenied, "an agent acts for its own machine only"));
             }
         }
         let grant = if principal.kind == Kind::Operator {
-            self.grants
-                .live(
-                    &SystemScope::job(Job::Startup),
-                    app_id,
-                    &principal,
-                    rule.right,
-                )
-                .await?
+            self.grants.live(&SystemScope::job(Job::Startup), app_id, &principal, rule.right).await?
         } else {
             None
         };
         let masked = is_masked(&principal) && grant.is_none();
         self.unseen(rule, masked, request)?;
-        let entry = grant.map(|grant| AuditEntry {
-            app_id,
-            subject: principal.subject.clone(),
-            grant,
-            method: rule.path,
-        });
+        let entry =
+            grant.map(|grant| AuditEntry { app_id, subject: principal.subject.clone(), grant, method: rule.path });
         Ok(Permitted {
-            permit: Permit {
-                masked,
-                entry,
-                audit: self.audit.clone(),
-            },
+            permit: Permit { masked, entry, audit: self.audit.clone() },
             scope: TenantScope::new(app_id, principal, masked),
         })
     }
@@ -139,10 +113,7 @@ impl Gate {
         }
         let masked = is_masked(&principal);
         self.unseen(rule, masked, request)?;
-        Ok(Permitted {
-            permit: Permit::new(masked),
-            scope: SystemScope::new(principal, masked),
-        })
+        Ok(Permitted { permit: Permit::new(masked), scope: SystemScope::new(principal, masked) })
     }
 
     /// Permits a call of whoever knows the id in the request.
@@ -155,10 +126,7 @@ impl Gate {
         self.right(rule, &principal)?;
         let masked = is_masked(&principal);
         self.unseen(rule, masked, request)?;
-        Ok(Permitted {
-            permit: Permit::new(masked),
-            scope: CapabilityScope::new(principal, masked),
-        })
+        Ok(Permitted { permit: Permit::new(masked), scope: CapabilityScope::new(principal, masked) })
     }
 
     fn right(&self, rule: &Rule, principal: &Principal) -> Result<()> {
@@ -174,11 +142,9 @@ impl Gate {
             return Ok(());
         }
         if rule.action != Action::Read {
-            return Err(Error::new(
-                Reason::PermissionDenied,
-                "the tenant has granted no such access",
-            )
-            .with("right", rule.right));
+            return Err(
+                Error::new(Reason::PermissionDenied, "the tenant has granted no such access").with("right", rule.right)
+            );
         }
         match request.personal() {
             Some(field) => Err(Error::new(
@@ -212,11 +178,7 @@ pub struct Permit {
 
 impl Permit {
     fn new(masked: bool) -> Self {
-        Self {
-            masked,
-            entry: None,
-            audit: None,
-        }
+        Self { masked, entry: None, audit: None }
     }
 
     /// Finishes a reply.

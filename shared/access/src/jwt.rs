@@ -72,10 +72,7 @@ fn refused(why: &'static str) -> Error {
 impl Verifier {
     pub(crate) fn new(settings: &Jwt) -> Result<Self> {
         if settings.issuer.is_empty() || settings.audience.is_empty() {
-            return Err(Error::new(
-                Reason::Internal,
-                "auth.jwt.issuer and auth.jwt.audience are mandatory",
-            ));
+            return Err(Error::new(Reason::Internal, "auth.jwt.issuer and auth.jwt.audience are mandatory"));
         }
         let verifier = Self {
             issuer: settings.issuer.clone(),
@@ -90,10 +87,7 @@ impl Verifier {
 
     fn load(&self) -> Result<()> {
         let problem = |e: &dyn std::fmt::Display| {
-            Error::new(
-                Reason::Internal,
-                format!("auth.jwt.jwks_file {}: {e}", self.file.display()),
-            )
+            Error::new(Reason::Internal, format!("auth.jwt.jwks_file {}: {e}", self.file.display()))
         };
         let bytes = std::fs::read(&self.file).map_err(|e| problem(&e))?;
         let keys: JwkSet = serde_json::from_slice(&bytes).map_err(|e| problem(&e))?;
@@ -109,9 +103,7 @@ impl Verifier {
         if looked.0.elapsed() < RELOAD {
             return;
         }
-        let changed = std::fs::metadata(&self.file)
-            .and_then(|m| m.modified())
-            .ok();
+        let changed = std::fs::metadata(&self.file).and_then(|m| m.modified()).ok();
         if changed != looked.1 {
             match self.load() {
                 Ok(()) => looked.1 = changed,
@@ -126,29 +118,16 @@ impl Verifier {
         let token = headers
             .get("authorization")
             .and_then(|v| v.to_str().ok())
-            .and_then(|v| {
-                v.strip_prefix("Bearer ")
-                    .or_else(|| v.strip_prefix("bearer "))
-            })
+            .and_then(|v| v.strip_prefix("Bearer ").or_else(|| v.strip_prefix("bearer ")))
             .ok_or_else(|| refused("the call carries no bearer token"))?;
-        let head =
-            jsonwebtoken::decode_header(token).map_err(|_| refused("the token is malformed"))?;
-        if !matches!(
-            head.alg,
-            Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA
-        ) {
+        let head = jsonwebtoken::decode_header(token).map_err(|_| refused("the token is malformed"))?;
+        if !matches!(head.alg, Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA) {
             return Err(refused("the token's algorithm is not accepted"));
         }
         let keys = self.keys.load();
-        let kid = head
-            .kid
-            .as_deref()
-            .ok_or_else(|| refused("the token names no key"))?;
-        let jwk = keys
-            .find(kid)
-            .ok_or_else(|| refused("the token's key is not known"))?;
-        let key =
-            DecodingKey::from_jwk(jwk).map_err(|_| refused("the token's key is not usable"))?;
+        let kid = head.kid.as_deref().ok_or_else(|| refused("the token names no key"))?;
+        let jwk = keys.find(kid).ok_or_else(|| refused("the token's key is not known"))?;
+        let key = DecodingKey::from_jwk(jwk).map_err(|_| refused("the token's key is not usable"))?;
         let mut validation = Validation::new(head.alg);
         validation.set_issuer(&[&self.issuer]);
         validation.set_audience(&[&self.audience]);
@@ -157,9 +136,7 @@ impl Verifier {
         validation.leeway = LEEWAY_SECONDS;
         let claims = jsonwebtoken::decode::<Claims>(token, &key, &validation)
             .map_err(|e| match e.kind() {
-                jsonwebtoken::errors::ErrorKind::ExpiredSignature => {
-                    refused("the token has expired")
-                }
+                jsonwebtoken::errors::ErrorKind::ExpiredSignature => refused("the token has expired"),
                 _ => refused("the token is not valid"),
             })?
             .claims;

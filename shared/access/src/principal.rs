@@ -51,9 +51,7 @@ pub struct Principal {
 impl fmt::Debug for Principal {
     /// Names the kind only: the subject may name a person, the tenants are nobody's business in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Principal")
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
+        f.debug_struct("Principal").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
@@ -92,10 +90,7 @@ mod tests {
     use super::*;
 
     fn with(rights: &[&str]) -> Principal {
-        Principal {
-            rights: rights.iter().map(|r| (*r).to_owned()).collect(),
-            ..Principal::service("test")
-        }
+        Principal { rights: rights.iter().map(|r| (*r).to_owned()).collect(), ..Principal::service("test") }
     }
 
     #[test]

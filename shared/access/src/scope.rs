@@ -17,14 +17,10 @@ pub struct AppId(i64);
 impl AppId {
     /// Takes the number of a request; out of range is `INVALID_FIELD`.
     pub fn from_request(app_id: u64) -> Result<Self> {
-        i64::try_from(app_id)
-            .ok()
-            .filter(|n| *n > 0)
-            .map(Self)
-            .ok_or_else(|| {
-                Error::new(Reason::InvalidField, "the request is invalid")
-                    .violation("app_id", "must be 1 to 9223372036854775807")
-            })
+        i64::try_from(app_id).ok().filter(|n| *n > 0).map(Self).ok_or_else(|| {
+            Error::new(Reason::InvalidField, "the request is invalid")
+                .violation("app_id", "must be 1 to 9223372036854775807")
+        })
     }
 
     /// Takes the number of a stored row.
@@ -64,11 +60,7 @@ pub struct TenantScope {
 
 impl TenantScope {
     pub(crate) fn new(app_id: AppId, principal: Arc<Principal>, masked: bool) -> Self {
-        Self {
-            app_id,
-            principal,
-            masked,
-        }
+        Self { app_id, principal, masked }
     }
 
     /// Returns the tenant.
@@ -120,19 +112,12 @@ impl SystemScope {
 
     /// Makes the scope of a service's own work.
     pub fn job(job: Job) -> Self {
-        Self {
-            principal: Arc::new(Principal::service(format!("job/{job:?}"))),
-            masked: false,
-        }
+        Self { principal: Arc::new(Principal::service(format!("job/{job:?}"))), masked: false }
     }
 
     /// Makes the scope of one tenant for the same work.
     pub fn tenant(&self, app_id: AppId) -> TenantScope {
-        TenantScope {
-            app_id,
-            principal: self.principal.clone(),
-            masked: self.masked,
-        }
+        TenantScope { app_id, principal: self.principal.clone(), masked: self.masked }
     }
 
     /// Returns the caller.
@@ -170,10 +155,7 @@ impl CapabilityScope {
 
     /// Turns knowledge of an id into permission to look at what it names, wherever that is kept.
     pub fn system(&self) -> SystemScope {
-        SystemScope {
-            principal: self.principal.clone(),
-            masked: self.masked,
-        }
+        SystemScope { principal: self.principal.clone(), masked: self.masked }
     }
 }
 

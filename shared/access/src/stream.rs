@@ -42,15 +42,7 @@ impl<T: Send + 'static> Incoming<T> {
             None => return Err(Error::new(Reason::StreamIncomplete, "the stream is empty")),
         };
         let app_id = app_id_of(&first);
-        Ok((
-            first.clone(),
-            Self {
-                first: Some(first),
-                rest,
-                app_id_of,
-                app_id,
-            },
-        ))
+        Ok((first.clone(), Self { first: Some(first), rest, app_id_of, app_id }))
     }
 
     /// Returns the next message, or nothing after the caller's last.

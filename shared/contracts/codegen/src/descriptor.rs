@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor,
-    MethodDescriptor, ServiceDescriptor,
+    DescriptorPool, DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor,
+    ServiceDescriptor,
 };
 
 /// Prefix of the packages that are ours.
@@ -58,11 +58,7 @@ impl Method {
 
     /// Returns the HTTP/2 path, `/package.Service/Method`.
     pub fn path(&self) -> String {
-        format!(
-            "/{}/{}",
-            self.descriptor.parent_service().full_name(),
-            self.descriptor.name()
-        )
+        format!("/{}/{}", self.descriptor.parent_service().full_name(), self.descriptor.name())
     }
 }
 
@@ -73,27 +69,14 @@ pub fn compile(root: &Path) -> anyhow::Result<Contract> {
     files.sort();
     let mut compiler = protox::Compiler::new([root])?;
     compiler.include_imports(true).include_source_info(true);
-    compiler
-        .open_files(&files)
-        .context("the contracts do not compile")?;
+    compiler.open_files(&files).context("the contracts do not compile")?;
     let encoded = compiler.encode_file_descriptor_set();
     let set = compiler.file_descriptor_set();
     let pool = DescriptorPool::decode(encoded.as_slice())?;
-    let extension = |name: &str| {
-        pool.get_extension_by_name(name)
-            .with_context(|| format!("the option {name} is not declared"))
-    };
-    let (privacy, access) = (
-        extension("cwpp.common.v1.privacy")?,
-        extension("cwpp.common.v1.access")?,
-    );
-    let contract = Contract {
-        pool,
-        set,
-        encoded,
-        privacy,
-        access,
-    };
+    let extension =
+        |name: &str| pool.get_extension_by_name(name).with_context(|| format!("the option {name} is not declared"));
+    let (privacy, access) = (extension("cwpp.common.v1.privacy")?, extension("cwpp.common.v1.access")?);
+    let contract = Contract { pool, set, encoded, privacy, access };
     contract.check()?;
     Ok(contract)
 }
@@ -123,34 +106,24 @@ impl Contract {
 
     /// Returns our services.
     pub fn services(&self) -> impl Iterator<Item = ServiceDescriptor> + '_ {
-        self.pool
-            .services()
-            .filter(|s| s.package_name().starts_with(OURS))
+        self.pool.services().filter(|s| s.package_name().starts_with(OURS))
     }
 
     /// Returns our messages.
     pub fn messages(&self) -> impl Iterator<Item = MessageDescriptor> + '_ {
-        self.pool
-            .all_messages()
-            .filter(|m| m.package_name().starts_with(OURS) && !m.is_map_entry())
+        self.pool.all_messages().filter(|m| m.package_name().starts_with(OURS) && !m.is_map_entry())
     }
 
     /// Returns the methods of all services; the contract is checked, so none is left out.
     pub fn methods(&self) -> Vec<Method> {
-        self.services()
-            .flat_map(|s| s.methods().collect::<Vec<_>>())
-            .filter_map(|m| self.method(&m).ok())
-            .collect()
+        self.services().flat_map(|s| s.methods().collect::<Vec<_>>()).filter_map(|m| self.method(&m).ok()).collect()
     }
 
     /// Reads the rule of a method.
     pub fn method(&self, descriptor: &MethodDescriptor) -> anyhow::Result<Method> {
         let name = descriptor.full_name().to_owned();
         let options = descriptor.options();
-        ensure!(
-            options.has_extension(&self.access),
-            "{name}: the option cwpp.common.v1.access is missing"
-        );
+        ensure!(options.has_extension(&self.access), "{name}: the option cwpp.common.v1.access is missing");
         let value = options.get_extension(&self.access);
         let rule = value.as_message().with_context(|| name.clone())?;
         let scope = match number(rule, "scope") {
@@ -167,19 +140,10 @@ impl Contract {
             _ => bail!("{name}: access.action is missing"),
         };
         let right = text(rule, "right");
-        ensure!(
-            right.split('.').count() == 3,
-            "{name}: access.right must read service.resource.verb"
-        );
-        let cost = rule
-            .get_field_by_name("cost")
-            .and_then(|v| v.as_u32())
-            .unwrap_or_default();
+        ensure!(right.split('.').count() == 3, "{name}: access.right must read service.resource.verb");
+        let cost = rule.get_field_by_name("cost").and_then(|v| v.as_u32()).unwrap_or_default();
         ensure!(cost > 0, "{name}: access.cost is missing");
-        let agent = rule
-            .get_field_by_name("agent")
-            .and_then(|v| v.as_bool())
-            .unwrap_or_default();
+        let agent = rule.get_field_by_name("agent").and_then(|v| v.as_bool()).unwrap_or_default();
         let machine_path = text(rule, "machine_path");
         let method = Method {
             scope,
@@ -199,17 +163,12 @@ impl Contract {
             );
         }
         if !method.machine_path.is_empty() {
-            ensure!(
-                method.agent,
-                "{name}: access.machine_path is for methods that agents may call"
-            );
+            ensure!(method.agent, "{name}: access.machine_path is for methods that agents may call");
             let mut message = Some(descriptor.input());
             for part in method.machine_path.split('.') {
                 let field = message
                     .and_then(|m| m.get_field_by_name(part))
-                    .with_context(|| {
-                        format!("{name}: access.machine_path names no field {part}")
-                    })?;
+                    .with_context(|| format!("{name}: access.machine_path names no field {part}"))?;
                 message = field.kind().as_message().cloned();
             }
         }
@@ -218,8 +177,7 @@ impl Contract {
 
     /// Says whether a field is personal or secret.
     pub fn is_personal(&self, field: &FieldDescriptor) -> bool {
-        self.label(field)
-            .is_some_and(|(_, sensitivity, _)| sensitivity >= 3)
+        self.label(field).is_some_and(|(_, sensitivity, _)| sensitivity >= 3)
     }
 
     fn label(&self, field: &FieldDescriptor) -> Option<(i32, i32, i32)> {
@@ -229,11 +187,7 @@ impl Contract {
         }
         let value = options.get_extension(&self.privacy);
         let label = value.as_message()?;
-        Some((
-            number(label, "data_class"),
-            number(label, "sensitivity"),
-            number(label, "purpose"),
-        ))
+        Some((number(label, "data_class"), number(label, "sensitivity"), number(label, "purpose")))
     }
 
     fn check(&self) -> anyhow::Result<()> {
@@ -242,14 +196,10 @@ impl Contract {
             for field in message.fields() {
                 match self.label(&field) {
                     Some((a, b, c)) if a > 0 && b > 0 && c > 0 => {}
-                    Some(_) => problems.push(format!(
-                        "{}: its privacy label is incomplete",
-                        field.full_name()
-                    )),
-                    None => problems.push(format!(
-                        "{}: the option cwpp.common.v1.privacy is missing",
-                        field.full_name()
-                    )),
+                    Some(_) => problems.push(format!("{}: its privacy label is incomplete", field.full_name())),
+                    None => {
+                        problems.push(format!("{}: the option cwpp.common.v1.privacy is missing", field.full_name()))
+                    }
                 }
             }
         }
@@ -260,27 +210,17 @@ impl Contract {
                 }
             }
         }
-        ensure!(
-            problems.is_empty(),
-            "the contracts are incomplete:\n  {}",
-            problems.join("\n  ")
-        );
+        ensure!(problems.is_empty(), "the contracts are incomplete:\n  {}", problems.join("\n  "));
         Ok(())
     }
 }
 
 fn number(message: &DynamicMessage, field: &str) -> i32 {
-    message
-        .get_field_by_name(field)
-        .and_then(|v| v.as_enum_number())
-        .unwrap_or_default()
+    message.get_field_by_name(field).and_then(|v| v.as_enum_number()).unwrap_or_default()
 }
 
 fn text(message: &DynamicMessage, field: &str) -> String {
-    message
-        .get_field_by_name(field)
-        .and_then(|v| v.as_str().map(str::to_owned))
-        .unwrap_or_default()
+    message.get_field_by_name(field).and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// Returns the Rust path of a message's package.
@@ -311,9 +251,7 @@ pub(crate) fn camel(name: &str) -> String {
     name.split('_')
         .map(|part| {
             let mut chars = part.chars();
-            chars.next().map_or_else(String::new, |c| {
-                c.to_ascii_uppercase().to_string() + chars.as_str()
-            })
+            chars.next().map_or_else(String::new, |c| c.to_ascii_uppercase().to_string() + chars.as_str())
         })
         .collect()
 }

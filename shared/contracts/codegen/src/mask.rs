@@ -28,30 +28,14 @@ fn one(contract: &Contract, message: &MessageDescriptor, out: &mut String) -> an
         let (mut arms, mut find_arms) = (String::new(), String::new());
         let mut clear = String::new();
         for field in &fields {
-            let variant = format!(
-                "{}::{}::{}",
-                oneof_module(message),
-                camel(oneof.name()),
-                camel(field.name())
-            );
+            let variant = format!("{}::{}::{}", oneof_module(message), camel(oneof.name()), camel(field.name()));
             if contract.is_personal(field) {
                 if field.kind() == Kind::String {
-                    writeln!(
-                        arms,
-                        "            Some({variant}(v)) => crate::mask::text(v),"
-                    )?;
+                    writeln!(arms, "            Some({variant}(v)) => crate::mask::text(v),")?;
                 } else {
-                    write!(
-                        clear,
-                        "{}{variant}(_)",
-                        if clear.is_empty() { "" } else { " | " }
-                    )?;
+                    write!(clear, "{}{variant}(_)", if clear.is_empty() { "" } else { " | " })?;
                 }
-                writeln!(
-                    find_arms,
-                    "            Some({variant}(_)) => return Some({:?}),",
-                    field.full_name()
-                )?;
+                writeln!(find_arms, "            Some({variant}(_)) => return Some({:?}),", field.full_name())?;
             } else if is_ours(field) {
                 writeln!(arms, "            Some({variant}(v)) => v.mask(),")?;
                 writeln!(
@@ -61,25 +45,13 @@ fn one(contract: &Contract, message: &MessageDescriptor, out: &mut String) -> an
             }
         }
         if !clear.is_empty() {
-            writeln!(
-                blank,
-                "        if matches!(self.{0}, Some({clear})) {{ self.{0} = None; }}",
-                oneof.name()
-            )?;
+            writeln!(blank, "        if matches!(self.{0}, Some({clear})) {{ self.{0} = None; }}", oneof.name())?;
         }
         if !arms.is_empty() {
-            writeln!(
-                blank,
-                "        match &mut self.{} {{\n{arms}            _ => {{}}\n        }}",
-                oneof.name()
-            )?;
+            writeln!(blank, "        match &mut self.{} {{\n{arms}            _ => {{}}\n        }}", oneof.name())?;
         }
         if !find_arms.is_empty() {
-            writeln!(
-                find,
-                "        match &self.{} {{\n{find_arms}            _ => {{}}\n        }}",
-                oneof.name()
-            )?;
+            writeln!(find, "        match &self.{} {{\n{find_arms}            _ => {{}}\n        }}", oneof.name())?;
         }
     }
     writeln!(
@@ -90,45 +62,23 @@ fn one(contract: &Contract, message: &MessageDescriptor, out: &mut String) -> an
     Ok(())
 }
 
-fn plain(
-    contract: &Contract,
-    field: &FieldDescriptor,
-    blank: &mut String,
-    find: &mut String,
-) -> anyhow::Result<()> {
+fn plain(contract: &Contract, field: &FieldDescriptor, blank: &mut String, find: &mut String) -> anyhow::Result<()> {
     let name = field.name();
     let presence = field.supports_presence() || field.cardinality() == Cardinality::Repeated;
     if contract.is_personal(field) {
         let (clear, set) = match field.kind() {
-            _ if field.is_list() || field.is_map() => (
-                format!("self.{name}.clear();"),
-                format!("!self.{name}.is_empty()"),
-            ),
-            _ if presence => (
-                format!("self.{name} = None;"),
-                format!("self.{name}.is_some()"),
-            ),
-            Kind::String => (
-                format!("crate::mask::text(&mut self.{name});"),
-                format!("!self.{name}.is_empty()"),
-            ),
-            Kind::Bytes => (
-                format!("self.{name} = Default::default();"),
-                format!("!self.{name}.is_empty()"),
-            ),
-            _ => (
-                format!("self.{name} = Default::default();"),
-                format!("crate::mask::is_set(&self.{name})"),
-            ),
+            _ if field.is_list() || field.is_map() => {
+                (format!("self.{name}.clear();"), format!("!self.{name}.is_empty()"))
+            }
+            _ if presence => (format!("self.{name} = None;"), format!("self.{name}.is_some()")),
+            Kind::String => (format!("crate::mask::text(&mut self.{name});"), format!("!self.{name}.is_empty()")),
+            Kind::Bytes => (format!("self.{name} = Default::default();"), format!("!self.{name}.is_empty()")),
+            _ => (format!("self.{name} = Default::default();"), format!("crate::mask::is_set(&self.{name})")),
         };
         writeln!(blank, "        {clear}")?;
-        writeln!(
-            find,
-            "        if {set} {{ return Some({:?}); }}",
-            field.full_name()
-        )?;
+        writeln!(find, "        if {set} {{ return Some({:?}); }}", field.full_name())?;
     } else if is_ours(field) {
-        writeln!(blank, "        for v in &mut self.{name} {{ v.mask(); }}")?;
+        writeln!(blank, "        self.{name}.iter_mut().for_each(crate::mask::Mask::mask);")?;
         writeln!(
             find,
             "        if let Some(found) = self.{name}.iter().find_map(crate::mask::Mask::personal) {{ return Some(found); }}"
@@ -143,8 +93,5 @@ fn real_oneof(field: &FieldDescriptor) -> Option<prost_reflect::OneofDescriptor>
 }
 
 fn is_ours(field: &FieldDescriptor) -> bool {
-    field
-        .kind()
-        .as_message()
-        .is_some_and(|m| m.package_name().starts_with("cwpp."))
+    field.kind().as_message().is_some_and(|m| m.package_name().starts_with("cwpp."))
 }

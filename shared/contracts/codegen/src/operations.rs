@@ -10,26 +10,15 @@ use crate::descriptor::{Contract, Method, Scope, module, path, snake};
 pub(crate) fn write(contract: &Contract, out: &mut String) -> anyhow::Result<()> {
     let mut rules = String::new();
     for service in contract.services() {
-        let methods = service
-            .methods()
-            .map(|m| contract.method(&m))
-            .collect::<anyhow::Result<Vec<_>>>()?;
+        let methods = service.methods().map(|m| contract.method(&m)).collect::<anyhow::Result<Vec<_>>>()?;
         ops(&service, &methods, out)?;
         guarded(&service, &methods, out)?;
         for method in &methods {
-            writeln!(
-                rules,
-                "    &{}_RULES.{},",
-                constant(&service),
-                snake(method.descriptor().name())
-            )?;
+            writeln!(rules, "    &{}_RULES.{},", constant(&service), snake(method.descriptor().name()))?;
         }
     }
     writeln!(out, "/// The rule of every method of the contracts.")?;
-    writeln!(
-        out,
-        "pub static RULES: &[&crate::rule::Rule] = &[\n{rules}];"
-    )?;
+    writeln!(out, "pub static RULES: &[&crate::rule::Rule] = &[\n{rules}];")?;
     Ok(())
 }
 
@@ -54,11 +43,7 @@ fn signature(method: &Method) -> String {
     } else {
         format!("request: {input}")
     };
-    let reply = if descriptor.is_server_streaming() {
-        format!("crate::stream::Outgoing<{output}>")
-    } else {
-        output
-    };
+    let reply = if descriptor.is_server_streaming() { format!("crate::stream::Outgoing<{output}>") } else { output };
     format!(
         "async fn {}(&self, scope: {}, {request}) -> Result<{reply}, ::cwpp_chassis::Error>",
         snake(descriptor.name()),
@@ -67,17 +52,8 @@ fn signature(method: &Method) -> String {
 }
 
 fn ops(service: &ServiceDescriptor, methods: &[Method], out: &mut String) -> anyhow::Result<()> {
-    writeln!(
-        out,
-        "/// The operations of `{}`, called only by [`{}Guarded`].",
-        service.full_name(),
-        service.name()
-    )?;
-    writeln!(
-        out,
-        "#[::async_trait::async_trait]\npub trait {}Ops: Send + Sync + 'static {{",
-        service.name()
-    )?;
+    writeln!(out, "/// The operations of `{}`, called only by [`{}Guarded`].", service.full_name(), service.name())?;
+    writeln!(out, "#[::async_trait::async_trait]\npub trait {}Ops: Send + Sync + 'static {{", service.name())?;
     for method in methods {
         writeln!(out, "    /// Serves `{}`.", method.path())?;
         writeln!(out, "    {};", signature(method))?;
@@ -86,20 +62,12 @@ fn ops(service: &ServiceDescriptor, methods: &[Method], out: &mut String) -> any
     Ok(())
 }
 
-fn guarded(
-    service: &ServiceDescriptor,
-    methods: &[Method],
-    out: &mut String,
-) -> anyhow::Result<()> {
+fn guarded(service: &ServiceDescriptor, methods: &[Method], out: &mut String) -> anyhow::Result<()> {
     let name = service.name();
     let rules = format!("{}_RULES", constant(service));
     writeln!(out, "struct {name}Rules {{")?;
     for method in methods {
-        writeln!(
-            out,
-            "    {}: crate::rule::Rule,",
-            snake(method.descriptor().name())
-        )?;
+        writeln!(out, "    {}: crate::rule::Rule,", snake(method.descriptor().name()))?;
     }
     writeln!(out, "}}\nstatic {rules}: {name}Rules = {name}Rules {{")?;
     for method in methods {
@@ -133,10 +101,7 @@ fn guarded(
          \x20   }}\n}}\n",
         service.full_name()
     )?;
-    writeln!(
-        out,
-        "#[::tonic::async_trait]\nimpl<T: {name}Ops> {server}::{name} for {name}Guarded<T> {{"
-    )?;
+    writeln!(out, "#[::tonic::async_trait]\nimpl<T: {name}Ops> {server}::{name} for {name}Guarded<T> {{")?;
     for method in methods {
         call(method, &rules, out)?;
     }
@@ -148,17 +113,9 @@ fn call(method: &Method, rules: &str, out: &mut String) -> anyhow::Result<()> {
     let descriptor = method.descriptor();
     let fn_name = snake(descriptor.name());
     let (input, output) = (path(&descriptor.input()), path(&descriptor.output()));
-    let request = if descriptor.is_client_streaming() {
-        format!("::tonic::Streaming<{input}>")
-    } else {
-        input
-    };
+    let request = if descriptor.is_client_streaming() { format!("::tonic::Streaming<{input}>") } else { input };
     let reply = if descriptor.is_server_streaming() {
-        writeln!(
-            out,
-            "    type {}Stream = crate::stream::Replies<{output}>;",
-            descriptor.name()
-        )?;
+        writeln!(out, "    type {}Stream = crate::stream::Replies<{output}>;", descriptor.name())?;
         format!("Self::{}Stream", descriptor.name())
     } else {
         output
@@ -168,16 +125,9 @@ fn call(method: &Method, rules: &str, out: &mut String) -> anyhow::Result<()> {
         "    async fn {fn_name}(&self, request: ::tonic::Request<{request}>) -> Result<::tonic::Response<{reply}>, ::tonic::Status> {{"
     )?;
     writeln!(out, "        let rule = &{rules}.{fn_name};")?;
-    writeln!(
-        out,
-        "        let principal = crate::gate::principal(request.extensions())?;"
-    )?;
+    writeln!(out, "        let principal = crate::gate::principal(request.extensions())?;")?;
     let argument = if descriptor.is_client_streaming() {
-        let app_id = if method.scope == Scope::Tenant {
-            "|m| m.app_id"
-        } else {
-            "|_| 0"
-        };
+        let app_id = if method.scope == Scope::Tenant { "|m| m.app_id" } else { "|_| 0" };
         writeln!(
             out,
             "        let (first, requests) = crate::stream::Incoming::open(request.into_inner(), {app_id}).await?;"
@@ -195,29 +145,14 @@ fn call(method: &Method, rules: &str, out: &mut String) -> anyhow::Result<()> {
             out,
             "        let permitted = self.gate.tenant(rule, principal, first.app_id, || {machines}, first).await?;"
         )?,
-        Scope::System => writeln!(
-            out,
-            "        let permitted = self.gate.system(rule, principal, first)?;"
-        )?,
-        Scope::Capability => writeln!(
-            out,
-            "        let permitted = self.gate.capability(rule, principal, first)?;"
-        )?,
+        Scope::System => writeln!(out, "        let permitted = self.gate.system(rule, principal, first)?;")?,
+        Scope::Capability => writeln!(out, "        let permitted = self.gate.capability(rule, principal, first)?;")?,
     }
-    writeln!(
-        out,
-        "        let reply = self.ops.{fn_name}(permitted.scope, {argument}).await?;"
-    )?;
+    writeln!(out, "        let reply = self.ops.{fn_name}(permitted.scope, {argument}).await?;")?;
     if descriptor.is_server_streaming() {
-        writeln!(
-            out,
-            "        Ok(::tonic::Response::new(permitted.permit.stream(reply)))"
-        )?;
+        writeln!(out, "        Ok(::tonic::Response::new(permitted.permit.stream(reply)))")?;
     } else {
-        writeln!(
-            out,
-            "        Ok(::tonic::Response::new(permitted.permit.reply(reply).await?))"
-        )?;
+        writeln!(out, "        Ok(::tonic::Response::new(permitted.permit.reply(reply).await?))")?;
     }
     writeln!(out, "    }}")?;
     Ok(())
@@ -257,9 +192,5 @@ fn machines(input: &MessageDescriptor, machine_path: &str) -> String {
 
 /// Returns the module that prost gives the oneofs of a message.
 pub(crate) fn oneof_module(message: &MessageDescriptor) -> String {
-    format!(
-        "{}::{}",
-        module(message.package_name()),
-        snake(message.name())
-    )
+    format!("{}::{}", module(message.package_name()), snake(message.name()))
 }
