@@ -236,6 +236,17 @@ class Chart(unittest.TestCase):
                 with self.subTest(config=where):
                     chart_start.to_ready(service, config["data"]["config.toml"])
 
+    def test_every_alert_names_a_metric_that_the_programs_have(self):
+        rules = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yaml").read_text())
+        sources = "".join(path.read_text() for top in ("shared", "services") for path in (ROOT / top).rglob("src/**/*.rs"))
+        for rule in (rule for group in rules["groups"] for rule in group["rules"]):
+            # Metric names: words before a selector, a range or a comparison; recorded ones hold a colon.
+            words = re.findall(r"\b([a-z][a-z0-9_]+)(?=[{\[]|\) [<>])", rule["expr"])
+            self.assertTrue(words or ":" in rule["expr"], rule)
+            for word in words:
+                metric = re.sub(r"_(bucket|count|sum)$", "", word)
+                self.assertIn(f'"{metric}"', sources, rule)
+
 
 def pods_of(manifests):
     return {where.partition("/")[2]: template["metadata"]["labels"] for where, template in pods(manifests)}
