@@ -42,13 +42,7 @@ impl Clock {
 
     fn start(fixed: Option<DateTime<Utc>>) -> Self {
         let (advanced, _) = watch::channel(());
-        Self {
-            inner: Arc::new(Inner {
-                fixed,
-                offset: AtomicI64::new(0),
-                advanced,
-            }),
-        }
+        Self { inner: Arc::new(Inner { fixed, offset: AtomicI64::new(0), advanced }) }
     }
 
     /// The time, cut to the microseconds that a database keeps.
@@ -86,8 +80,7 @@ impl Clock {
 
     /// Waits for `duration` of this clock.
     pub async fn sleep(&self, duration: Duration) {
-        self.sleep_until(self.now() + TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX))
-            .await;
+        self.sleep_until(self.now() + TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)).await;
     }
 
     /// Waits for `interval` of real time, or until the clock is advanced: the pace of a job that looks at this clock.

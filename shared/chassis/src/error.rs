@@ -64,10 +64,7 @@ impl Error {
     /// Adds a wrong field (`BadRequest`).
     #[must_use]
     pub fn violation(mut self, field: impl Into<String>, description: impl Into<String>) -> Self {
-        self.inner.violations.push(FieldViolation {
-            field: field.into(),
-            description: description.into(),
-        });
+        self.inner.violations.push(FieldViolation { field: field.into(), description: description.into() });
         self
     }
 
@@ -119,10 +116,7 @@ impl Error {
 
     /// Kind and name of what it is about.
     pub fn resource_name(&self) -> Option<(&'static str, &str)> {
-        self.inner
-            .resource
-            .as_ref()
-            .map(|(kind, name)| (*kind, name.as_str()))
+        self.inner.resource.as_ref().map(|(kind, name)| (*kind, name.as_str()))
     }
 
     /// The cause, for the log.
@@ -145,8 +139,7 @@ impl std::fmt::Debug for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let inner = &*self.inner;
         let mut out = f.debug_struct("Error");
-        out.field("reason", &inner.reason.as_str())
-            .field("message", &inner.message);
+        out.field("reason", &inner.reason.as_str()).field("message", &inner.message);
         if !inner.metadata.is_empty() {
             out.field("metadata", &inner.metadata);
         }

@@ -153,10 +153,7 @@ reasons! {
 impl Reason {
     /// Finds a reason by its text on the wire.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|reason| reason.as_str() == text)
+        Self::ALL.iter().copied().find(|reason| reason.as_str() == text)
     }
 }
 
@@ -175,17 +172,8 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for reason in Reason::ALL {
             assert!(seen.insert(reason.as_str()), "{reason} is there twice");
-            assert!(
-                reason
-                    .as_str()
-                    .chars()
-                    .all(|c| c.is_ascii_uppercase() || c == '_'),
-                "{reason}"
-            );
-            assert!(
-                reason.doc().len() > 10 && !reason.doc().starts_with(' '),
-                "{reason} is not documented"
-            );
+            assert!(reason.as_str().chars().all(|c| c.is_ascii_uppercase() || c == '_'), "{reason}");
+            assert!(reason.doc().len() > 10 && !reason.doc().starts_with(' '), "{reason} is not documented");
             assert_ne!(reason.code(), Code::Ok);
             assert_eq!(Reason::parse(reason.as_str()), Some(*reason));
         }

@@ -1,7 +1,7 @@
 //! The name of a call in logs, errors and at its caller.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use uuid::Uuid;
 
@@ -12,13 +12,26 @@ pub const TRACE_HEADER: &str = "x-trace-id";
 /// The longest id that is taken from a caller; a longer one is replaced.
 const MAX_LENGTH: usize = 128;
 
+/// The names of one call.
+#[derive(Debug, Clone)]
+pub(crate) struct Ids {
+    pub(crate) request: Arc<str>,
+    /// Set once the trace layer knows it.
+    pub(crate) trace: Arc<OnceLock<String>>,
+}
+
 tokio::task_local! {
-    static REQUEST_ID: Arc<str>;
+    static IDS: Ids;
 }
 
 /// The id of the call that this task works on, if it works on one.
 pub fn current() -> Option<Arc<str>> {
-    REQUEST_ID.try_with(Clone::clone).ok()
+    IDS.try_with(|ids| ids.request.clone()).ok()
+}
+
+/// The id of the trace that this task's call belongs to, in 32 hexadecimal digits.
+pub fn trace_id() -> Option<String> {
+    IDS.try_with(|ids| ids.trace.get().cloned()).ok().flatten()
 }
 
 /// The id of the call that this task works on; a new one outside a call.
@@ -36,21 +49,28 @@ pub fn accept(value: Option<&http::HeaderValue>) -> Arc<str> {
     value
         .and_then(|value| value.to_str().ok())
         .filter(|text| (1..=MAX_LENGTH).contains(&text.len()))
-        .filter(|text| {
-            text.bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'))
-        })
+        .filter(|text| text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':')))
         .map_or_else(generate, Into::into)
 }
 
-/// Runs a future under a request id.
+/// Runs a future under a request id: a background job that calls other services, for example.
 pub async fn scope<F: Future>(id: Arc<str>, future: F) -> F::Output {
-    REQUEST_ID.scope(id, future).await
+    Ids::new(id).scope(future).await
 }
 
-/// Runs a closure under a request id; for bodies that are polled outside the call's future.
-pub(crate) fn sync_scope<R>(id: Arc<str>, run: impl FnOnce() -> R) -> R {
-    REQUEST_ID.sync_scope(id, run)
+impl Ids {
+    pub(crate) fn new(request: Arc<str>) -> Self {
+        Self { request, trace: Arc::default() }
+    }
+
+    pub(crate) async fn scope<F: Future>(self, future: F) -> F::Output {
+        IDS.scope(self, future).await
+    }
+
+    /// For bodies that are polled outside the call's future.
+    pub(crate) fn sync_scope<R>(&self, run: impl FnOnce() -> R) -> R {
+        IDS.sync_scope(self.clone(), run)
+    }
 }
 
 #[cfg(test)]

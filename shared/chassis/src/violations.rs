@@ -22,19 +22,11 @@ impl Violations {
 
     /// Adds a violation.
     pub fn push(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.found.push(FieldViolation {
-            field: field.into(),
-            description: description.into(),
-        });
+        self.found.push(FieldViolation { field: field.into(), description: description.into() });
     }
 
     /// Adds a violation unless `ok`; gives `ok` back.
-    pub fn check(
-        &mut self,
-        ok: bool,
-        field: impl Into<String>,
-        description: impl Into<String>,
-    ) -> bool {
+    pub fn check(&mut self, ok: bool, field: impl Into<String>, description: impl Into<String>) -> bool {
         if !ok {
             self.push(field, description);
         }
@@ -42,13 +34,7 @@ impl Violations {
     }
 
     /// Checks that a text has between `min` and `max` bytes.
-    pub fn length(
-        &mut self,
-        field: impl Into<String>,
-        value: &str,
-        min: usize,
-        max: usize,
-    ) -> bool {
+    pub fn length(&mut self, field: impl Into<String>, value: &str, min: usize, max: usize) -> bool {
         let (ok, length) = ((min..=max).contains(&value.len()), value.len());
         let description = match (value.is_empty(), min) {
             (true, 1..) => "must not be empty".to_owned(),
@@ -60,9 +46,7 @@ impl Violations {
     /// Parses a UUID in its hyphenated form.
     pub fn uuid(&mut self, field: impl Into<String>, value: &str) -> Option<Uuid> {
         // Other spellings (braces, no hyphens) would make one id look like two.
-        let parsed = (value.len() == 36)
-            .then(|| Uuid::try_parse(value).ok())
-            .flatten();
+        let parsed = (value.len() == 36).then(|| Uuid::try_parse(value).ok()).flatten();
         if parsed.is_none() {
             let description = match value.is_empty() {
                 true => "must not be empty: a UUID is needed",
@@ -84,21 +68,9 @@ impl Violations {
             return Ok(());
         }
         let total = self.found.len();
-        let names: Vec<&str> = self
-            .found
-            .iter()
-            .take(5)
-            .map(|violation| violation.field.as_str())
-            .collect();
-        let more = if total > names.len() {
-            format!(" and {} more", total - names.len())
-        } else {
-            String::new()
-        };
-        let mut error = Error::new(
-            Reason::InvalidField,
-            format!("invalid: {}{more}", names.join(", ")),
-        );
+        let names: Vec<&str> = self.found.iter().take(5).map(|violation| violation.field.as_str()).collect();
+        let more = if total > names.len() { format!(" and {} more", total - names.len()) } else { String::new() };
+        let mut error = Error::new(Reason::InvalidField, format!("invalid: {}{more}", names.join(", ")));
         if total > MAX_NAMED {
             error = error.with("violations_total", total);
         }
@@ -117,19 +89,11 @@ mod tests {
     fn every_violation_is_named_at_once() {
         let mut violations = Violations::new();
         assert!(violations.uuid("machine_id", "nope").is_none());
-        assert!(
-            violations
-                .uuid("request_id", "0198c5a2-7d4e-7c3b-9a10-2f6b8e1d4c55")
-                .is_some()
-        );
+        assert!(violations.uuid("request_id", "0198c5a2-7d4e-7c3b-9a10-2f6b8e1d4c55").is_some());
         violations.check(false, "page_size", "must be at most 1000");
         violations.length("name", "", 1, 255);
         let error = violations.finish().unwrap_err();
-        let fields: Vec<_> = error
-            .violations()
-            .iter()
-            .map(|violation| violation.field.as_str())
-            .collect();
+        let fields: Vec<_> = error.violations().iter().map(|violation| violation.field.as_str()).collect();
         assert_eq!(fields, ["machine_id", "page_size", "name"]);
     }
 
