@@ -6,6 +6,7 @@ else is what the chart wrote. The database is one of its own on the test server.
 
 import base64
 import contextlib
+import datetime
 import json
 import os
 import pathlib
@@ -22,6 +23,10 @@ import urllib.parse
 import urllib.request
 
 import pymysql
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
@@ -67,12 +72,27 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def authority():
+    """A certificate authority of nobody: it is read, and with tls_mode `required` nothing is verified by it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "nobody")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(x509.random_serial_number()).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
 def content(path, url):
     """What a pod finds at a path of the configuration."""
     if path.startswith("/etc/cwpp/database/"):
         return urllib.parse.unquote(url.password or "")
     if path.startswith("/etc/cwpp/jwks/"):
         return json.dumps(JWKS)
+    if path.startswith("/etc/cwpp/database-ca/"):
+        return authority()
     if path.endswith("signing.pem"):
         pkcs8 = bytes.fromhex("302e020100300506032b657004220420") + secrets.token_bytes(32)
         return f"-----BEGIN PRIVATE KEY-----\n{base64.b64encode(pkcs8).decode()}\n-----END PRIVATE KEY-----\n"
@@ -80,30 +100,36 @@ def content(path, url):
 
 
 def overrides(config, where, url, name):
-    """`key=value` for everything of the rendered file that names a place in the cluster; writes the files."""
-    made = {}
+    """What replaces everything of the rendered file that names a place in the cluster; writes the files it names."""
 
-    def walk(table, prefix):
-        for key, value in table.items():
-            path = f"{prefix}{key}"
-            if isinstance(value, dict):
-                walk(value, f"{path}.")
-            elif key == "listen":
-                made[path] = f"127.0.0.1:{free_port()}"
-            elif isinstance(value, str) and value.startswith(("/etc/cwpp/", "/var/run/secrets/", "/var/lib/cwpp")):
-                file = pathlib.Path(where) / value.lstrip("/")
-                if key.endswith("_dir"):
-                    file.mkdir(parents=True, exist_ok=True)
-                else:
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    file.write_text(content(value, url))
-                made[path] = str(file)
+    def file(value):
+        path = pathlib.Path(where) / value.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content(value, url))
+        return str(path)
 
-    walk(config, "")
-    made.update({"database.host": url.hostname, "database.port": url.port or 3306, "database.user": url.username,
-                 "database.name": name, "database.tls_mode": "required", "shutdown.lame_duck": "0s"})
-    made.pop("database.tls_ca_file", None)
+    def replaced(key, value):
+        if isinstance(value, dict):
+            return {inner: new for inner, old in value.items() if (new := replaced(inner, old)) is not None}
+        if key == "listen":
+            return f"127.0.0.1:{free_port()}"
+        if isinstance(value, list):
+            return [replaced(key, item) or item for item in value]
+        if isinstance(value, str) and value.startswith("/"):
+            return file(value)
+        return None
+
+    made = replaced("", config)
+    made["database"].update(host=url.hostname, port=url.port or 3306, user=url.username, name=name, tls_mode="required")
+    made["shutdown"] = {"lame_duck": "0s"}
     return made
+
+
+def toml(table, prefix=""):
+    """A table as TOML: texts, numbers and lists of texts are JSON alike."""
+    own = "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items() if not isinstance(value, dict))
+    inner = "".join(toml(value, f"{prefix}{key}.") for key, value in table.items() if isinstance(value, dict))
+    return (f"[{prefix[:-1]}]\n" if prefix and own else "") + own + inner
 
 
 def readiness(address):
@@ -120,12 +146,11 @@ def to_ready(service, text):
     """Migrates, starts, waits until ready, stops; raises AssertionError with the log where one of them fails."""
     program = TARGET / f"cwpp-{service}"
     with folder() as where, database() as (url, name):
-        file = pathlib.Path(where) / "config.toml"
-        file.write_text(text)
+        rendered, over = pathlib.Path(where) / "config.toml", pathlib.Path(where) / "over.toml"
+        rendered.write_text(text)
         made = overrides(tomllib.loads(text), where, url, name)
-        arguments = [program, "--config", file]
-        for key, value in made.items():
-            arguments += ["--set", f"{key}={value}"]
+        over.write_text(toml(made))
+        arguments = [program, "--config", rendered, "--config", over]
         migrated = subprocess.run([*arguments, "migrate", "up"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if migrated.returncode:
             raise AssertionError(f"migrate up ended with {migrated.returncode}\n{migrated.stdout}{migrated.stderr}")
@@ -137,7 +162,7 @@ def to_ready(service, text):
             status, said = 0, ""
             while time.monotonic() < end and process.poll() is None and status != 200:
                 time.sleep(0.05)
-                status, said = readiness(made["admin.listen"])
+                status, said = readiness(made["admin"]["listen"])
             if status != 200:
                 raise AssertionError(f"not ready (status {status}, exit {process.poll()})\n{said}\n{log.read_text()[-4000:]}")
             process.send_signal(signal.SIGTERM)

@@ -288,6 +288,8 @@ def mutate(values, path):
         at.update(existingSecret="other", existingConfigMap="")
     elif path == ("auth", "token", "key"):
         at.update(existingSecret="other", key="other")
+    elif path == ("keys", "pageToken"):
+        at[key] = ["other.key"]
     elif path == ("image", "tag"):
         values["image"].update(tag="other", digest="")
     elif path in others:

@@ -13,10 +13,15 @@ Passwords and keys are only named by their files.
   "host" (required "database.host is mandatory" $values.database.host)
   "port" $values.database.port
   "name" .service.database.name
-  "user_file" (printf "/etc/cwpp/database/%s" $values.database.keys.username)
-  "password_file" (printf "/etc/cwpp/database/%s" $values.database.keys.password)
+  "user" $values.database.user
+  "password_file" (printf "/etc/cwpp/database/%s" $values.database.passwordKey)
   "tls_mode" $values.database.tls.mode
   "max_connections" $values.database.maxConnections -}}
+{{- $keyFiles := list -}}
+{{- range $values.keys.pageToken -}}
+{{- $keyFiles = append $keyFiles (printf "/etc/cwpp/keys/%s" .) -}}
+{{- end -}}
+{{- $_ := set $database "key_files" $keyFiles -}}
 {{- if $values.database.tls.caSecret -}}
 {{- $_ := set $database "tls_ca_file" (printf "/etc/cwpp/database-ca/%s" $values.database.tls.caKey) -}}
 {{- end -}}

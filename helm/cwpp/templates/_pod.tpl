@@ -68,7 +68,7 @@ tolerations:
     name: {{ include "cwpp.fullname" .root }}-{{ .name }}
 - name: database
   secret:
-    secretName: {{ required "database.existingSecret is mandatory: a secret with the database's user and password" .secret }}
+    secretName: {{ required "database.existingSecret is mandatory: a secret with the database's password" .secret }}
     defaultMode: 0440
 {{- with .root.Values.database.tls.caSecret }}
 - name: database-ca
