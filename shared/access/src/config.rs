@@ -76,19 +76,6 @@ impl Auth {
         };
         Ok(Authenticator { way: Arc::new(way) })
     }
-
-    /// Refuses to listen beyond loopback in mode `insecure`.
-    pub fn check_listen(&self, address: std::net::SocketAddr) -> Result<()> {
-        if self.is_insecure() && !address.ip().is_loopback() {
-            return Err(Error::new(
-                Reason::Internal,
-                format!(
-                    "auth.mode is insecure, which listens on loopback only, not on {address}: set auth.mode to jwt"
-                ),
-            ));
-        }
-        Ok(())
-    }
 }
 
 impl Authenticator {
@@ -98,5 +85,13 @@ impl Authenticator {
             Way::Insecure(principal) => Ok(principal.clone()),
             Way::Jwt(verifier) => verifier.verify(headers).map(Arc::new),
         }
+    }
+}
+
+impl cwpp_chassis::Authenticator for Authenticator {
+    fn authenticate(&self, head: &mut tonic::codegen::http::request::Parts) -> Result<()> {
+        let principal = self.identify(&head.headers)?;
+        head.extensions.insert(principal);
+        Ok(())
     }
 }
