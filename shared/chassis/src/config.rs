@@ -14,6 +14,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use load::check_listen;
 pub use load::{Settings, Sources};
 pub use schema::{known_keys, schema};
 pub use secret::{List, Secret};

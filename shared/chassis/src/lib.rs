@@ -1,5 +1,7 @@
 //! Everything a gRPC process needs and no business: configuration, telemetry, server, layers, errors, health, admin, client.
 
+mod admin;
+pub mod app;
 pub mod clock;
 pub mod config;
 pub mod deadline;
@@ -9,6 +11,7 @@ pub mod layers;
 pub mod methods;
 pub mod reason;
 pub mod request_id;
+mod server;
 pub mod status;
 pub mod telemetry;
 pub mod violations;
