@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cwpp_chassis::{Error, Reason, Result};
+use cwpp_chassis::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
