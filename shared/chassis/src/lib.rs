@@ -2,6 +2,7 @@
 
 mod admin;
 pub mod app;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod deadline;

@@ -47,7 +47,7 @@ pub(super) fn exceeded(timeout: Duration) -> Error {
 }
 
 /// Reads `grpc-timeout`: at most eight digits and a unit.
-fn parse(headers: &HeaderMap) -> Result<Option<Duration>, Error> {
+pub(crate) fn parse(headers: &HeaderMap) -> Result<Option<Duration>, Error> {
     let Some(value) = headers.get(HEADER) else { return Ok(None) };
     let parsed = value.to_str().ok().and_then(|text| {
         let unit = text.char_indices().next_back()?;
