@@ -6,6 +6,7 @@
 pub mod authlog;
 pub mod class;
 pub mod command;
+
 pub mod machine;
 mod root;
 mod snapshot;

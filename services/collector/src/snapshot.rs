@@ -37,7 +37,7 @@ pub fn collect(root: &Root, now: DateTime<Utc>) -> Snapshot {
 }
 
 #[derive(Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "record", rename_all = "snake_case")]
 enum Line<'a> {
     Machine {
         collected_at: DateTime<Utc>,
@@ -53,8 +53,8 @@ enum Line<'a> {
     },
 }
 
-/// Prints a snapshot as JSON, one object a line: the machine (`"kind":"machine"`), the items of all classes
-/// (`"kind":"item"`, with their `class`), then a line per class (`"kind":"class"`) with its outcome.
+/// Prints a snapshot as JSON, one object a line: the machine (`"record":"machine"`), the items of all classes
+/// (`"record":"item"`, with their `class`), then a line per class (`"record":"class"`) with its outcome.
 pub fn print_snapshot(snapshot: &Snapshot, mut out: impl Write) -> io::Result<()> {
     let mut line = |line: Line<'_>| {
         serde_json::to_writer(&mut out, &line)?;

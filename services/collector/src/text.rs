@@ -53,10 +53,7 @@ impl Fields {
 
 /// Lines without their end (`\n` or `\r\n`), with their number from one.
 pub(crate) fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    bytes
-        .split(|&byte| byte == b'\n')
-        .enumerate()
-        .map(|(at, line)| (at + 1, line.strip_suffix(b"\r").unwrap_or(line)))
+    bytes.split(|&byte| byte == b'\n').enumerate().map(|(at, line)| (at + 1, line.strip_suffix(b"\r").unwrap_or(line)))
 }
 
 #[cfg(test)]

@@ -52,7 +52,8 @@ impl LoadSampler {
     pub fn sample(&mut self) -> Load {
         let mut load = Load::default();
         if let Some(stat) = self.root.read_trimmed("/proc/stat") {
-            load.cpu_count = u32::try_from(stat.lines().filter(|line| is_processor(line)).count()).ok().filter(|&n| n > 0);
+            load.cpu_count =
+                u32::try_from(stat.lines().filter(|line| is_processor(line)).count()).ok().filter(|&n| n > 0);
             let ticks = ticks(&stat);
             if let (Some((busy, all)), Some((last_busy, last_all))) = (ticks, self.last) {
                 load.cpu_percent = percent(busy.saturating_sub(last_busy), all.saturating_sub(last_all));

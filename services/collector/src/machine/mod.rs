@@ -38,18 +38,27 @@ pub struct Machine {
 impl Machine {
     /// Reads the facts below a root. Never fails: what cannot be read is absent.
     pub fn read(root: &Root) -> Self {
-        let hostname =
-            root.read_trimmed("/proc/sys/kernel/hostname").filter(|_| root.is_host()).or_else(|| root.read_trimmed("/etc/hostname"));
+        let hostname = root
+            .read_trimmed("/proc/sys/kernel/hostname")
+            .filter(|_| root.is_host())
+            .or_else(|| root.read_trimmed("/etc/hostname"));
         Machine {
             hostname,
             host_id_hash: host_id_hash(root),
             boot_id: root.read_trimmed("/proc/sys/kernel/random/boot_id"),
             boot_time: boot_time(root),
-            os: OperatingSystem::read(root),
+            os: Machine::operating_system(root),
             kernel: root.read_trimmed("/proc/sys/kernel/osrelease"),
             architecture: std::env::consts::ARCH.to_owned(),
             addresses: address::read(root),
         }
+    }
+}
+
+impl Machine {
+    /// The operating system alone.
+    pub(crate) fn operating_system(root: &Root) -> OperatingSystem {
+        OperatingSystem::read(root)
     }
 }
 

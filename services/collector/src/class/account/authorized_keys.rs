@@ -25,7 +25,9 @@ impl Locations {
             let bytes = root.read(path).ok()?;
             configured(&String::from_utf8_lossy(&bytes))
         });
-        Locations(configured.unwrap_or_else(|| vec![".ssh/authorized_keys".to_owned(), ".ssh/authorized_keys2".to_owned()]))
+        Locations(
+            configured.unwrap_or_else(|| vec![".ssh/authorized_keys".to_owned(), ".ssh/authorized_keys2".to_owned()]),
+        )
     }
 
     /// Counts the keys of an account; none when a file is there and cannot be read.

@@ -28,7 +28,9 @@ impl Groups {
             let Some(gid) = number(gid) else { continue };
             let name = Fields::default().text("group", name, NAME_CAP);
             let members = rest.first().copied().unwrap_or_default();
-            for member in members.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty()) {
+            for member in
+                members.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
+            {
                 groups.members.entry(member.to_vec()).or_default().insert((gid, name.clone()));
             }
             groups.names.entry(gid).or_insert(name);

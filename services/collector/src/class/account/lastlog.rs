@@ -38,7 +38,11 @@ impl Lastlog {
         let seconds = u32::from_ne_bytes(*time);
         let (line, host) = rest.split_at(LINE);
         (seconds != 0).then_some(())?;
-        Some(Login { time: DateTime::from_timestamp(i64::from(seconds), 0)?, terminal: text(line), address: text(host) })
+        Some(Login {
+            time: DateTime::from_timestamp(i64::from(seconds), 0)?,
+            terminal: text(line),
+            address: text(host),
+        })
     }
 }
 

@@ -30,7 +30,13 @@ impl Rules {
     }
 
     /// Whether the rules name the account; absent when they do not, as far as they could be read.
-    pub(super) fn grants(&self, name: &str, uid: u32, groups: &BTreeSet<&str>, in_group: impl Fn(u32) -> bool) -> Option<bool> {
+    pub(super) fn grants(
+        &self,
+        name: &str,
+        uid: u32,
+        groups: &BTreeSet<&str>,
+        in_group: impl Fn(u32) -> bool,
+    ) -> Option<bool> {
         let mut open: Vec<&str> = self.subjects.iter().map(String::as_str).collect();
         let mut seen = HashSet::new();
         while let Some(subject) = open.pop() {
@@ -115,7 +121,11 @@ fn absolute(path: &str) -> String {
 }
 
 fn list(text: &str) -> Vec<String> {
-    text.split(',').map(str::trim).filter(|word| !word.is_empty() && !word.starts_with('!')).map(str::to_owned).collect()
+    text.split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty() && !word.starts_with('!'))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// `a, %b ALL` are the subjects `a` and `%b` and the hosts `ALL`.
@@ -139,7 +149,9 @@ mod tests {
 
     #[test]
     fn users_groups_numbers_and_aliases_are_understood() {
-        let rules = rules("# root ALL=(ALL) ALL\nDefaults env_reset\nUser_Alias OPS = ann, %ops\nOPS ALL=(ALL) ALL\nbob, carl ALL=(ALL) NOPASSWD: ALL\n#1005 ALL=ALL\n%#44 ALL=ALL\n");
+        let rules = rules(
+            "# root ALL=(ALL) ALL\nDefaults env_reset\nUser_Alias OPS = ann, %ops\nOPS ALL=(ALL) ALL\nbob, carl ALL=(ALL) NOPASSWD: ALL\n#1005 ALL=ALL\n%#44 ALL=ALL\n",
+        );
         let grants = |name: &str, uid, groups: &[&str], gid| {
             rules.grants(name, uid, &groups.iter().copied().collect(), |wanted| wanted == gid)
         };

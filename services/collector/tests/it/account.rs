@@ -1,0 +1,170 @@
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use cwpp_collector::class::{Account, Class, ClassSnapshot, Item, LoginType, Outcome, PasswordStatus};
+use serde_json::Value;
+
+use crate::{Host, command, is_root, items};
+
+/// What `getent` says: name to uid, gid, home and shell.
+fn getent() -> BTreeMap<String, (u64, u64, String, String)> {
+    let output = Command::new("getent").args(["-s", "files", "passwd"]).output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut accounts = BTreeMap::new();
+    for line in text.lines() {
+        let parts: Vec<&str> = line.split(':').collect();
+        let account = (parts[2].parse().unwrap(), parts[3].parse().unwrap(), parts[5].to_owned(), parts[6].to_owned());
+        accounts.entry(parts[0].to_owned()).or_insert(account);
+    }
+    accounts
+}
+
+fn read_as(user: Option<u32>) -> Vec<Value> {
+    items(&command(user, &["collect", "--json"]), "account")
+}
+
+fn compared(accounts: &[Value]) -> BTreeMap<String, (u64, u64, String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let number = |value: &Value| value.as_u64().unwrap();
+    accounts
+        .iter()
+        .map(|a| (text(&a["name"]), (number(&a["uid"]), number(&a["gid"]), text(&a["home"]), text(&a["shell"]))))
+        .collect()
+}
+
+#[test]
+fn this_hosts_accounts_are_those_of_the_c_library() {
+    let accounts = read_as(None);
+    assert_eq!(compared(&accounts), getent());
+    let root = accounts.iter().find(|account| account["name"] == "root").unwrap();
+    assert_eq!(root["is_root"], true);
+    assert_eq!(root["group"], "root");
+}
+
+#[test]
+fn an_ordinary_user_sees_the_same_accounts_without_what_is_secret() {
+    let accounts = if is_root() { read_as(Some(65_534)) } else { read_as(None) };
+    assert_eq!(compared(&accounts), getent());
+    for account in &accounts {
+        for field in ["password_status", "password_changed_time", "password_expire_time", "login_type", "is_enabled"] {
+            assert_eq!(account.get(field), None, "{field} of {account}");
+        }
+    }
+    if is_root() {
+        let root = read_as(None).into_iter().find(|account| account["name"] == "root").unwrap();
+        assert!(root.get("password_status").is_some());
+    }
+}
+
+fn account(snapshot: &ClassSnapshot, name: &str) -> Account {
+    let accounts = snapshot.items.iter().filter_map(|item| match item {
+        Item::Account(account) => Some(account),
+        _ => None,
+    });
+    accounts.clone().find(|account| account.name == name).unwrap().clone()
+}
+
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\nann:x:1000:1000:Ann,,,:/home/ann:/bin/bash\nbob:x:1001:100::/home/bob:/usr/sbin/nologin\n";
+
+#[test]
+fn groups_passwords_keys_rules_and_logins_come_together() {
+    let mut lastlog = vec![0_u8; 292 * 1001];
+    lastlog[292 * 1000..][..4].copy_from_slice(&1_700_000_000_u32.to_ne_bytes());
+    lastlog[292 * 1000 + 4..][..5].copy_from_slice(b"pts/0");
+    lastlog[292 * 1000 + 36..][..9].copy_from_slice(b"192.0.2.9");
+    let host = Host::new()
+        .with("etc/passwd", PASSWD)
+        .with("etc/group", "root:x:0:\nann:x:1000:\nusers:x:100:\ndocker:x:200:ann,bob\nsudo:x:27:\n")
+        .with("etc/shadow", "root:*:20000:0:99999:7:::\nann:$y$secret:20000:0:800:7::20900:\nbob:!:20000::::::\n")
+        .with("etc/sudoers", "@includedir /etc/sudoers.d\n")
+        .with("etc/sudoers.d/ops", "%users ALL=(ALL) ALL\n")
+        .with("var/log/lastlog", lastlog)
+        .with("home/ann/.ssh/authorized_keys", "# mine\nssh-ed25519 AAAA ann@laptop\n");
+    let snapshot = host.read(Class::Account);
+    assert_eq!(snapshot.outcome, Outcome::Complete);
+    assert!(snapshot.unread_sources.is_empty());
+
+    let ann = account(&snapshot, "ann");
+    assert_eq!((ann.group.as_deref(), ann.groups.as_slice()), (Some("ann"), &["docker".to_owned()][..]));
+    assert_eq!((ann.is_sudo, ann.is_interactive, ann.is_enabled), (Some(false), true, Some(true)));
+    assert_eq!((ann.login_type, ann.authorized_keys), (Some(LoginType::Both), Some(1)));
+    // Changed on day 20,000, 2024-10-04; today is day 20,781.
+    assert_eq!(ann.password_status, Some(PasswordStatus::Normal));
+    assert_eq!(ann.password_changed_time.unwrap().to_string(), "2024-10-04 00:00:00 UTC");
+    assert_eq!(ann.password_expire_time.unwrap().to_string(), "2026-12-13 00:00:00 UTC");
+    assert_eq!(ann.last_login_time.unwrap().timestamp(), 1_700_000_000);
+    assert_eq!(
+        (ann.last_login_address.as_deref(), ann.last_login_terminal.as_deref()),
+        (Some("192.0.2.9"), Some("pts/0"))
+    );
+
+    let bob = account(&snapshot, "bob");
+    assert_eq!((bob.is_sudo, bob.is_interactive, bob.is_enabled), (Some(true), false, Some(false)));
+    assert_eq!((bob.login_type, bob.password_status), (Some(LoginType::None), Some(PasswordStatus::Locked)));
+    assert_eq!(bob.last_login_time, None);
+    assert!(!serde_json::to_string(&snapshot.items).unwrap().contains("secret"));
+}
+
+#[test]
+fn without_a_shadow_file_what_comes_from_it_is_absent() {
+    let host = Host::new().with("etc/passwd", PASSWD);
+    let ann = account(&host.read(Class::Account), "ann");
+    assert_eq!((ann.is_enabled, ann.login_type, ann.password_status), (None, None, None));
+    assert_eq!((ann.group, ann.is_sudo), (None, Some(false)));
+}
+
+#[test]
+fn a_broken_file_costs_only_its_broken_lines() {
+    let long = format!("long:x:3:3:{}:/:/bin/sh\n", "c".repeat(5_000));
+    let mut file = b"root:x:0:0:root:/root:/bin/bash\r\n+@netgroup\nno colons\nroot:x:9:9::/x:/bin/sh\nbad:x:one:1::/:/bin/sh\nwide:x:99999999999:1::/:/bin/sh\nb\xffd:x:2:2:\xfe:/home/b\xffd:/bin/sh\n".to_vec();
+    file.extend_from_slice(long.as_bytes());
+    let snapshot = Host::new().with("etc/passwd", file).read(Class::Account);
+    assert_eq!(snapshot.items.len(), 3);
+    assert_eq!(snapshot.skipped_count, 5);
+    assert_eq!(snapshot.skipped.iter().map(|skipped| skipped.line).collect::<Vec<_>>(), [2, 3, 4, 5, 6]);
+    let root = account(&snapshot, "root");
+    assert_eq!((root.shell.as_str(), root.uid, root.escaped), ("/bin/bash", 0, false));
+    let escaped = account(&snapshot, "b\\xffd");
+    assert!(escaped.escaped && escaped.comment == "\\xfe");
+    let long = account(&snapshot, "long");
+    assert_eq!((long.comment.len(), long.truncated), (1_024, vec!["comment".to_owned()]));
+}
+
+#[test]
+fn what_cannot_be_read_is_never_reported_as_empty() {
+    let outcome = |host: Host| host.read(Class::Account).outcome;
+    assert!(matches!(outcome(Host::new()), Outcome::NotPresent { .. }));
+    assert!(matches!(outcome(Host::new().with("etc/passwd", "")), Outcome::Unreadable { .. }));
+    assert!(matches!(outcome(Host::new().with("etc/passwd", [0_u8; 512])), Outcome::Unreadable { .. }));
+    let directory = Host::new().with("etc/passwd/file", "");
+    assert!(matches!(outcome(directory), Outcome::Unreadable { .. }));
+}
+
+#[test]
+fn a_link_in_another_root_never_leads_out_of_it() {
+    let host = Host::new().with("data/passwd", "inside:x:1:1::/:/bin/sh\n").with("etc/group", "");
+    std::os::unix::fs::symlink("/data/passwd", host.path().join("etc/passwd")).unwrap();
+    assert_eq!(account(&host.read(Class::Account), "inside").uid, 1);
+
+    let host = Host::new().with("etc/group", "");
+    std::os::unix::fs::symlink("../../../../../../../../../etc/passwd", host.path().join("etc/passwd")).unwrap();
+    assert!(matches!(host.read(Class::Account).outcome, Outcome::Unreadable { .. }));
+}
+
+#[test]
+fn more_items_than_the_cap_are_reported_as_truncated() {
+    let file: String = (0..30_010).map(|n| format!("u{n:05}:x:{n}:1::/:/bin/sh\n")).collect();
+    let snapshot = Host::new().with("etc/passwd", file).read(Class::Account);
+    assert_eq!((snapshot.outcome, snapshot.items.len()), (Outcome::Truncated { total: 30_010 }, 30_000));
+}
+
+#[test]
+fn the_digest_depends_on_the_content_and_not_on_the_order() {
+    let digest = |file: &str| Host::new().with("etc/passwd", file).read(Class::Account).digest();
+    let (a, b) = ("a:x:1:1::/:/bin/sh\n", "b:x:2:2::/:/bin/sh\n");
+    assert_eq!(digest(&format!("{a}{b}")), digest(&format!("{b}{a}")));
+    assert_ne!(digest(a), digest(b));
+    assert_ne!(digest(a), digest(&format!("{a}{b}")));
+    assert_ne!(digest(a), digest("a:x:1:1::/:/bin/bash\n"));
+}

@@ -1,0 +1,51 @@
+use cwpp_collector::machine::{LoadSampler, Machine};
+use cwpp_collector::{Root, collect, print_snapshot};
+use serde_json::Value;
+
+use crate::{Host, noon};
+
+#[test]
+fn this_machine_is_known() {
+    let machine = Machine::read(&Root::default());
+    assert!(machine.hostname.is_some() && machine.kernel.is_some() && machine.boot_id.is_some());
+    assert!(machine.boot_time.unwrap() < chrono::Utc::now());
+    assert!(machine.addresses.iter().all(|address| !address.is_loopback()));
+}
+
+#[test]
+fn the_machine_id_itself_is_never_told() {
+    let id = "0123456789abcdef0123456789abcdef";
+    let host = Host::new().with("etc/machine-id", format!("{id}\n")).with("etc/hostname", "web-1\n");
+    let machine = Machine::read(&host.root());
+    let hash = machine.host_id_hash.clone().unwrap();
+    assert_eq!(hash.len(), 64);
+    assert_ne!(hash, blake3::hash(id.as_bytes()).to_hex().as_str());
+    assert!(!serde_json::to_string(&machine).unwrap().contains(id));
+    assert_eq!(machine.hostname.as_deref(), Some("web-1"));
+    let image = Host::new().with("etc/machine-id", "uninitialized\n");
+    assert_eq!(Machine::read(&image.root()).host_id_hash, None);
+}
+
+#[test]
+fn the_load_is_between_two_samples() {
+    let mut sampler = LoadSampler::new(Root::default());
+    let first = sampler.sample();
+    assert_eq!(first.cpu_percent, None);
+    assert!(first.memory_total_bytes > first.memory_used_bytes);
+    assert!((0.0..=100.0).contains(&first.disk_percent().unwrap()));
+    assert!(sampler.sample().cpu_percent.is_none_or(|percent| (0.0..=100.0).contains(&percent)));
+}
+
+#[test]
+fn a_snapshot_prints_the_machine_then_items_then_classes() {
+    let host = Host::new().with("etc/passwd", "root:x:0:0::/root:/bin/sh\nann:x:1:1::/:/bin/sh\n");
+    let mut out = Vec::new();
+    print_snapshot(&collect(&host.root(), noon()), &mut out).unwrap();
+    let lines: Vec<Value> =
+        String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let kinds: Vec<&str> = lines.iter().map(|line| line["record"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["machine", "item", "item", "class", "class"]);
+    assert_eq!((&lines[1]["class"], &lines[1]["name"]), (&"account".into(), &"ann".into()));
+    assert_eq!((&lines[3]["outcome"], &lines[3]["items"]), (&"complete".into(), &2.into()));
+    assert_eq!(lines[4]["outcome"], "not_present");
+}

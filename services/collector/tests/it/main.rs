@@ -1,0 +1,79 @@
+//! The collector against this host, against made-up hosts, and against logs written by its adversaries.
+#![allow(clippy::unwrap_used)]
+
+mod account;
+mod authlog;
+mod forgery;
+mod machine;
+mod spool;
+mod system_package;
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use chrono::{DateTime, Utc};
+use cwpp_collector::class::{Class, ClassSnapshot};
+use cwpp_collector::{Root, collect};
+use serde_json::Value;
+
+/// A made-up host in a temporary directory.
+struct Host(tempfile::TempDir);
+
+impl Host {
+    fn new() -> Self {
+        Host(tempfile::tempdir().unwrap())
+    }
+
+    fn with(self, path: &str, content: impl AsRef<[u8]>) -> Self {
+        let path = self.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+        self
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn root(&self) -> Root {
+        Root::new(self.path())
+    }
+
+    fn read(&self, class: Class) -> ClassSnapshot {
+        collect(&self.root(), noon()).class(class).unwrap().clone()
+    }
+}
+
+fn noon() -> DateTime<Utc> {
+    "2026-11-24T12:00:00Z".parse().unwrap()
+}
+
+/// Runs the collector's command and gives its lines.
+fn command(user: Option<u32>, args: &[&str]) -> Vec<Value> {
+    // An ordinary user may not be able to enter the build directory: the program is copied to where it can.
+    let copy = tempfile::tempdir().unwrap();
+    let program = copy.path().join("collector");
+    fs::copy(env!("CARGO_BIN_EXE_cwpp-collector"), &program).unwrap();
+    let mut permissions = fs::metadata(copy.path()).unwrap().permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
+    fs::set_permissions(copy.path(), permissions).unwrap();
+
+    let mut command = Command::new(program);
+    command.args(args).env("TZ", "UTC").current_dir("/");
+    if let Some(user) = user {
+        command.uid(user).gid(user);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn items(lines: &[Value], class: &str) -> Vec<Value> {
+    lines.iter().filter(|line| line["record"] == "item" && line["class"] == class).cloned().collect()
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").map(|m| std::os::unix::fs::MetadataExt::uid(&m)).unwrap() == 0
+}
