@@ -65,3 +65,42 @@ impl Visit for Fields<'_> {
         self.put(field, value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_is_one_object_that_names_its_call() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt().event_format(Json).with_writer(move || writer.clone()).finish();
+        let _log = tracing::subscriber::set_default(log);
+        crate::request_id::scope("order-66".into(), async {
+            tracing::info_span!("inner").in_scope(|| tracing::warn!(rows = 3, name = "a\nb", "written"));
+        })
+        .await;
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&line["request_id"], &line["rows"], &line["name"]),
+            (&"order-66".into(), &3.into(), &"a\nb".into())
+        );
+        assert_eq!((&line["level"], &line["message"]), (&"WARN".into(), &"written".into()));
+    }
+}
