@@ -4,7 +4,6 @@ Listen addresses, paths and the database server are overridden, since those of a
 else is what the chart wrote. The database is one of its own on the test server.
 """
 
-import base64
 import contextlib
 import datetime
 import json
@@ -25,11 +24,12 @@ import urllib.request
 import pymysql
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
+PEM = serialization.Encoding.PEM
 READY_WITHIN = 60.0
 STOPPED_WITHIN = 60.0
 
@@ -82,7 +82,7 @@ def authority():
         .serial_number(x509.random_serial_number()).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(key, hashes.SHA256())
     )
-    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+    return certificate.public_bytes(PEM).decode()
 
 
 def content(path, url):
@@ -93,9 +93,12 @@ def content(path, url):
         return json.dumps(JWKS)
     if path.startswith("/etc/cwpp/database-ca/"):
         return authority()
-    if path.endswith("signing.pem"):
-        pkcs8 = bytes.fromhex("302e020100300506032b657004220420") + secrets.token_bytes(32)
-        return f"-----BEGIN PRIVATE KEY-----\n{base64.b64encode(pkcs8).decode()}\n-----END PRIVATE KEY-----\n"
+    if path.endswith(".pem"):
+        key = ed25519.Ed25519PrivateKey.generate()
+        return key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+    if path.endswith(".pub"):
+        key = ed25519.Ed25519PrivateKey.generate().public_key()
+        return key.public_bytes(PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
     return secrets.token_hex(32) + "\n"
 
 
@@ -105,7 +108,8 @@ def overrides(config, where, url, name):
     def file(value):
         path = pathlib.Path(where) / value.lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content(value, url))
+        if not value.startswith("/var/lib/"):  # what the service itself writes
+            path.write_text(content(value, url))
         return str(path)
 
     def replaced(key, value):

@@ -276,6 +276,7 @@ def mutate(values, path):
     others = {
         ("image", "pullPolicy"): "Always", ("log", "format"): "human", ("image", "digest"): "",
         ("database", "tls", "mode"): "required", ("trace", "sampleRatio"): 0.5,
+        ("backup", "retention"): "12h", ("backup", "binlog"): "12h", ("backup", "externalHorizon"): "12h",
         ("resources",): {"requests": {"cpu": "1"}}, ("affinity",): {}, ("config",): {"deadline": {"default": "7s"}},
     }
     at = values

@@ -37,13 +37,32 @@ Passwords and keys are only named by their files.
   "admin" (dict "listen" (printf "0.0.0.0:%d" (int .service.ports.admin)))
   "auth" (dict "mode" $values.auth.mode "jwt" $jwt "token_file" "/var/run/secrets/cwpp/token")
   "database" $database
-  "peers" $peers
   "shutdown" (dict
     "lame_duck" (printf "%ds" (int $values.shutdown.lameDuckSeconds))
     "drain" (printf "%ds" (int $values.shutdown.drainSeconds))
     "hard" (printf "%ds" (add (int $values.shutdown.lameDuckSeconds) (int $values.shutdown.drainSeconds) 5)))
   "log" (dict "level" $values.log.level "format" $values.log.format)
   "trace" (dict "ratio" $values.trace.sampleRatio) -}}
+{{- if $peers -}}
+{{- $_ := set $config "peers" $peers -}}
+{{- end -}}
+{{- if eq .name "configuration" -}}
+{{- $_ := set $config "region" $values.region -}}
+{{- end -}}
+{{- if eq .name "retention" -}}
+{{- $former := list -}}
+{{- range $values.keys.formerSigning -}}
+{{- $former = append $former (printf "/etc/cwpp/keys/%s" .) -}}
+{{- end -}}
+{{- $_ := set $config "signing" (dict "key_file" (printf "/etc/cwpp/keys/%s" $values.keys.signing) "former_key_files" $former) -}}
+{{- $_ := set $config "backup" (dict
+  "retention" $values.backup.retention
+  "binlog" $values.backup.binlog
+  "external_horizon" (required "backup.externalHorizon is mandatory; 0s where no other copies are" $values.backup.externalHorizon)) -}}
+{{- if $values.ledger.existingClaim -}}
+{{- $_ := set $config "ledger" (dict "file" "/var/lib/cwpp/ledger/ledger.jsonl") -}}
+{{- end -}}
+{{- end -}}
 {{- if $values.trace.endpoint -}}
 {{- $_ := set $config.trace "endpoint" $values.trace.endpoint -}}
 {{- end -}}

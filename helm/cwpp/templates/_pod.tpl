@@ -54,6 +54,9 @@ tolerations:
 - {name: jwks, mountPath: /etc/cwpp/jwks, readOnly: true}
 - {name: keys, mountPath: /etc/cwpp/keys, readOnly: true}
 - {name: token, mountPath: /var/run/secrets/cwpp, readOnly: true}
+{{- if and (eq .name "retention") .root.Values.ledger.existingClaim }}
+- {name: ledger, mountPath: /var/lib/cwpp/ledger}
+{{- end }}
 {{- with .service.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
@@ -104,6 +107,11 @@ tolerations:
           expirationSeconds: {{ int .expirationSeconds }}
       {{- end }}
       {{- end }}
+{{- if and (eq .name "retention") .root.Values.ledger.existingClaim }}
+- name: ledger
+  persistentVolumeClaim:
+    claimName: {{ .root.Values.ledger.existingClaim }}
+{{- end }}
 {{- with .service.extraVolumes }}
 {{ toYaml . }}
 {{- end }}

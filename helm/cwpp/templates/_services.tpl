@@ -11,10 +11,10 @@ Whom a service calls: the call graph, which peers, addresses and the network pol
 */}}
 {{- define "cwpp.calls" -}}
 {{- get (dict
-  "inventory" "configuration"
-  "incidents" "configuration inventory"
-  "configuration" "inventory incidents"
-  "retention" "inventory incidents configuration") .name -}}
+  "inventory" ""
+  "incidents" "configuration"
+  "configuration" ""
+  "retention" "configuration inventory incidents") .name -}}
 {{- end -}}
 
 {{/* The time a pod may take to end: lame duck, drain, and ten seconds for the rest
