@@ -1,1 +1,36 @@
-//! Everything a MySQL-backed service needs and no business.
+#![doc = include_str!("../README.md")]
+
+pub mod config;
+mod connect;
+mod db;
+pub mod dialect;
+pub mod erase;
+pub mod error;
+mod fault;
+pub mod feed;
+pub mod fence;
+pub mod guard;
+pub mod keys;
+pub mod lease;
+pub mod migrate;
+pub mod once;
+pub mod page;
+pub mod registry;
+mod retry;
+mod session;
+mod tenanted;
+
+pub use config::Database;
+pub use db::{Db, TRANSACTION};
+pub use dialect::{Dialect, Type};
+pub use erase::Eraser;
+pub use error::{OrRefuse, OrUnknown, StoreError, StoreResult};
+pub use fence::State;
+pub use guard::{Fenced, HasTenant, OpeningTx, SystemRead, SystemTx, TenantRead, TenantTx, Writes};
+pub use keys::Keys;
+pub use lease::Lease;
+pub use once::Once;
+pub use registry::Registry;
+pub use tenanted::Tenanted;
+
+pub(crate) use fault::fault;
