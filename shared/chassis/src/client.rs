@@ -17,7 +17,7 @@ mod replay;
 mod retry;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -92,10 +92,13 @@ pub struct Channel {
     shared: Arc<Shared>,
 }
 
+/// Says of a path whether its method may be repeated.
+type Rule = dyn Fn(&str) -> bool + Send + Sync;
+
 pub(crate) struct Shared {
     config: ClientConfig,
-    methods: Methods,
-    idempotent: Option<Arc<dyn Fn(&str) -> bool + Send + Sync>>,
+    methods: Arc<Methods>,
+    idempotent: Option<Arc<Rule>>,
     budget: retry::Budget,
     token: Option<Token>,
 }
@@ -117,16 +120,16 @@ impl Channel {
         let shared = Shared {
             token: config.token_file.clone().map(Token::new),
             config: config.clone(),
-            methods: Methods::default(),
+            methods: contracts()?,
             idempotent: None,
             budget: retry::Budget::default(),
         };
         Ok(Self { inner: endpoint.connect_lazy(), shared: Arc::new(shared) })
     }
 
-    /// Takes from the contract's descriptor set which methods stream and which are idempotent.
+    /// Takes from another descriptor set than that of our contracts which methods stream and which are idempotent.
     pub fn with_descriptor(self, descriptor: &[u8]) -> anyhow::Result<Self> {
-        let methods = Methods::from_descriptor(descriptor)?;
+        let methods = Arc::new(Methods::from_descriptor(descriptor)?);
         Ok(self.change(|shared| shared.methods = methods))
     }
 
@@ -163,6 +166,16 @@ impl tower::Service<http::Request<Body>> for Channel {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         Box::pin(call::run(self.inner.clone(), self.shared.clone(), request))
     }
+}
+
+/// The methods of our contracts, read once.
+fn contracts() -> anyhow::Result<Arc<Methods>> {
+    static METHODS: OnceLock<Arc<Methods>> = OnceLock::new();
+    if let Some(methods) = METHODS.get() {
+        return Ok(methods.clone());
+    }
+    let methods = Arc::new(Methods::from_descriptor(cwpp_contracts::FILE_DESCRIPTOR_SET)?);
+    Ok(METHODS.get_or_init(|| methods).clone())
 }
 
 fn tls(config: &ClientConfig) -> anyhow::Result<ClientTlsConfig> {

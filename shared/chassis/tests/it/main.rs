@@ -7,4 +7,5 @@ mod configuration;
 mod health;
 mod lifecycle;
 mod probe;
+mod tls;
 mod traces;
