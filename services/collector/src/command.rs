@@ -7,7 +7,11 @@ use std::path::PathBuf;
 use anyhow::Context;
 use chrono::Utc;
 
+use cwpp_chassis::client::{Channel, ClientConfig};
+
 use crate::authlog::{self, Reader, YearRule, Zone};
+use crate::report::{Agent, Intervals, Reporter};
+use crate::spool::Spool;
 use crate::{Root, collect, print_snapshot};
 
 /// Reads this host, or a log, and prints what it found. Nothing is sent anywhere.
@@ -55,5 +59,74 @@ impl CollectArgs {
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => Ok(other?),
         }
+    }
+}
+
+/// Reads this host and reports it: once, or on and on as an agent.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ReportArgs {
+    /// The tenant.
+    #[arg(long, value_name = "ID", env = "CWPP_APP_ID")]
+    pub app_id: u64,
+    /// Where the inventory service is.
+    #[arg(long, value_name = "URL", env = "CWPP_INVENTORY", default_value = "http://127.0.0.1:50051")]
+    pub inventory: String,
+    /// Where the incidents service is.
+    #[arg(long, value_name = "URL", env = "CWPP_INCIDENTS", default_value = "http://127.0.0.1:50052")]
+    pub incidents: String,
+    /// The cloud's id of the instance, if there is one.
+    #[arg(long, value_name = "ID", env = "CWPP_QUUID")]
+    pub quuid: Option<String>,
+    /// The file with the bearer token; read again when it changes.
+    #[arg(long, value_name = "FILE", env = "CWPP_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The authorities that the services' certificates are checked against (PEM).
+    #[arg(long, value_name = "FILE", env = "CWPP_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// The client's certificate (PEM).
+    #[arg(long, value_name = "FILE", env = "CWPP_CERT_FILE", requires = "key_file")]
+    pub cert_file: Option<PathBuf>,
+    /// The client's private key (PEM).
+    #[arg(long, value_name = "FILE", env = "CWPP_KEY_FILE", requires = "cert_file")]
+    pub key_file: Option<PathBuf>,
+    /// The file tree to read.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+    /// The log of sshd whose events are sent.
+    #[arg(long, value_name = "FILE", requires = "spool")]
+    pub auth_log: Option<PathBuf>,
+    /// The directory in which the events wait; it must survive a restart.
+    #[arg(long, value_name = "DIR")]
+    pub spool: Option<PathBuf>,
+    /// Read and send everything once, then stop.
+    #[arg(long)]
+    pub once: bool,
+}
+
+impl ReportArgs {
+    /// Reports once, or until the future is dropped.
+    pub async fn run(&self) -> anyhow::Result<()> {
+        let config = ClientConfig {
+            token_file: self.token_file.clone(),
+            ca_file: self.ca_file.clone(),
+            cert_file: self.cert_file.clone(),
+            key_file: self.key_file.clone(),
+            ..ClientConfig::default()
+        };
+        let connect =
+            |target: &str| Channel::connect_lazy(target, &config)?.with_descriptor(cwpp_contracts::FILE_DESCRIPTOR_SET);
+        let (inventory, incidents) = (connect(&self.inventory)?, connect(&self.incidents)?);
+        let reporter = Reporter::new(self.app_id, self.quuid.clone(), inventory, incidents);
+        let root = Root::new(&self.root);
+        let spool = match (&self.auth_log, &self.spool) {
+            (Some(log), Some(directory)) => Some(Spool::open(directory, log, Zone::of(&root))?),
+            _ => None,
+        };
+        let mut agent = Agent::new(root, reporter, spool, Intervals::default());
+        if self.once {
+            return Ok(agent.once().await?);
+        }
+        agent.run().await;
+        Ok(())
     }
 }

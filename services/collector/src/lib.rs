@@ -1,5 +1,5 @@
 //! Reads a real Linux host: its accounts, its installed packages, the facts of the machine and the
-//! logins that sshd wrote down. Everything is read from files below a [`Root`]; no program is run.
+//! logins that sshd wrote down; and reports them ([`report`]). Everything is read from files below a [`Root`]; no program is run.
 //!
 //! A source that cannot be read is reported as such ([`class::Outcome`]), never as empty.
 
@@ -8,6 +8,7 @@ pub mod class;
 pub mod command;
 
 pub mod machine;
+pub mod report;
 mod root;
 mod snapshot;
 pub mod spool;

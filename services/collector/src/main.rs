@@ -1,16 +1,33 @@
 //! The collector's command.
 
 use clap::Parser;
+use cwpp_collector::command::{CollectArgs, ReportArgs};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, Parser)]
 #[command(version, about = "Reads a Linux host for the workload protection platform")]
 enum Command {
     /// Reads this host, or a log of sshd, and prints what it found.
-    Collect(cwpp_collector::command::CollectArgs),
+    Collect(CollectArgs),
+    /// Reads this host and reports it, on and on.
+    Report(ReportArgs),
 }
 
 fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Collect(args) => args.run(std::io::stdout().lock()),
+        Command::Report(args) => report(&args),
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn report(args: &ReportArgs) -> anyhow::Result<()> {
+    tracing_subscriber::fmt().json().with_writer(std::io::stderr).init();
+    let mut terminate = signal(SignalKind::terminate())?;
+    // What is under way may be cut off at any place: reports are applied whole, and the spool commits what it did.
+    tokio::select! {
+        result = args.run() => result,
+        _ = terminate.recv() => Ok(()),
+        _ = tokio::signal::ctrl_c() => Ok(()),
     }
 }

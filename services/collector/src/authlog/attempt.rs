@@ -10,8 +10,10 @@ use super::message::{From, Message};
 use super::{AuthEvent, Outcome, Service};
 use crate::text;
 
-/// sshd itself cuts names at 100 bytes, each of which it may write as four characters.
-const ACCOUNT_CAP: usize = 400;
+/// sshd itself cuts names at 100 bytes, each of which it may write as four characters; the contract takes this much.
+const ACCOUNT_CAP: usize = 255;
+/// One event stands for at most so many attempts; a line that counts more becomes several events.
+const COUNT_CAP: u32 = 10_000;
 /// sshd allows 100 such connections at once by default.
 const OPEN_CAP: usize = 256;
 /// No connection stays without a login for longer (sshd gives up after two minutes).
@@ -48,9 +50,12 @@ impl Connections {
         match message {
             Message::Failed { method, user, unknown, from } => {
                 let outcome = if unknown { Outcome::FailedUnknownAccount } else { Outcome::Failed };
-                let mut event = event(user, from, outcome, at);
-                event.method = Some(method);
-                give(event);
+                let mut left = at.count;
+                while left > 0 {
+                    let count = left.min(COUNT_CAP);
+                    left -= count;
+                    give(AuthEvent { method: Some(method), count, ..event(user, from, outcome, at) });
+                }
                 match self.find(at.pid, from) {
                     Some(index) => self.open[index].pending = None,
                     None => self.remember(at, from, None, give),
@@ -128,7 +133,7 @@ fn event(user: &str, from: From, outcome: Outcome, at: Context) -> AuthEvent {
         service: Service::Ssh,
         outcome,
         method: None,
-        count: at.count,
+        count: 1,
         escaped,
         truncated,
     }

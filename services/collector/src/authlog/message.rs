@@ -53,12 +53,15 @@ static TOO_MANY: LazyLock<Option<Regex>> = LazyLock::new(|| {
 static REPEATED: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?s)^message repeated (\d{1,9}) times: \[ ?(.*)\]$").ok());
 
+/// No log counts more at once; a line that says so is not believed.
+const REPEATED_CAP: u32 = 1_000_000;
+
 /// Takes a message out of `message repeated N times: [ … ]`.
 pub(super) fn repeated(message: &str) -> (&str, u32) {
     let captures = REPEATED.as_ref().and_then(|regex| regex.captures(message));
     let inner = captures.and_then(|c| Some((c.get(2)?.as_str(), c.get(1)?.as_str().parse::<u32>().ok()?)));
     match inner {
-        Some((inner, count)) if count > 0 => (inner.trim_end(), count),
+        Some((inner, count)) if (1..=REPEATED_CAP).contains(&count) => (inner.trim_end(), count),
         _ => (message, 1),
     }
 }

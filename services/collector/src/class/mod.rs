@@ -57,6 +57,21 @@ pub enum Item {
     SystemPackage(SystemPackage),
 }
 
+impl Item {
+    /// The item without what changes all the time and is no change of it.
+    fn without_volatile(&self) -> Item {
+        match self {
+            Item::Account(account) => Item::Account(Account {
+                last_login_time: None,
+                last_login_address: None,
+                last_login_terminal: None,
+                ..account.clone()
+            }),
+            Item::SystemPackage(_) => self.clone(),
+        }
+    }
+}
+
 /// How well a class could be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
@@ -142,11 +157,11 @@ impl ClassSnapshot {
     }
 
     /// A digest of the items and of how complete they are: equal digest, equal content, in whatever order they
-    /// were read. It is opaque to everybody else: a new field or release may change it, and then the class is
+    /// were read. Volatile fields (an account's last login) are not in it. It is opaque to everybody else: a new field or release may change it, and then the class is
     /// sent once more. Computed over the serialised items (a field cannot be forgotten), each with its length before it.
     pub fn digest(&self) -> [u8; 32] {
         let mut encoded: Vec<Vec<u8>> =
-            self.items.iter().map(|item| serde_json::to_vec(item).unwrap_or_default()).collect();
+            self.items.iter().map(|item| serde_json::to_vec(&item.without_volatile()).unwrap_or_default()).collect();
         encoded.sort_unstable();
         let mut hasher = blake3::Hasher::new_derive_key("cwpp collector class digest v1");
         let mut put = |bytes: &[u8]| {

@@ -19,7 +19,8 @@ use crate::Root;
 pub struct Machine {
     /// The host name.
     pub hostname: Option<String>,
-    /// A keyed hash (BLAKE3, 64 hex digits) of `/etc/machine-id`, which itself never leaves the host.
+    /// A keyed hash (BLAKE3, 64 hex digits) of `/etc/machine-id`, which itself never leaves the host. Where there is
+    /// none (containers, images), of the board's serial id, else of the host name; renaming makes such a host another.
     pub host_id_hash: Option<String>,
     /// The kernel's id of this start (UUID).
     pub boot_id: Option<String>,
@@ -43,8 +44,8 @@ impl Machine {
             .filter(|_| root.is_host())
             .or_else(|| root.read_trimmed("/etc/hostname"));
         Machine {
+            host_id_hash: host_id_hash(root, hostname.as_deref()),
             hostname,
-            host_id_hash: host_id_hash(root),
             boot_id: root.read_trimmed("/proc/sys/kernel/random/boot_id"),
             boot_time: boot_time(root),
             os: Machine::operating_system(root),
@@ -62,13 +63,17 @@ impl Machine {
     }
 }
 
-fn host_id_hash(root: &Root) -> Option<String> {
-    let id = root.read_trimmed("/etc/machine-id").or_else(|| root.read_trimmed("/var/lib/dbus/machine-id"))?;
+fn host_id_hash(root: &Root, hostname: Option<&str>) -> Option<String> {
+    let hash = |context: &str, id: &str| hex::encode(blake3::derive_key(context, id.to_ascii_lowercase().as_bytes()));
+    let machine_id = root.read_trimmed("/etc/machine-id").or_else(|| root.read_trimmed("/var/lib/dbus/machine-id"));
     // "uninitialized" stands there in images that were never started.
-    if id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
+    if let Some(id) = machine_id.filter(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+        return Some(hash("cwpp host id v1", &id));
     }
-    Some(hex::encode(blake3::derive_key("cwpp host id v1", id.to_ascii_lowercase().as_bytes())))
+    match root.read_trimmed("/sys/class/dmi/id/product_uuid") {
+        Some(id) => Some(hash("cwpp host id v1 of a board", &id)),
+        None => hostname.map(|name| hash("cwpp host id v1 of a name", name)),
+    }
 }
 
 fn boot_time(root: &Root) -> Option<DateTime<Utc>> {

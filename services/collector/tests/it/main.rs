@@ -5,6 +5,7 @@ mod account;
 mod authlog;
 mod forgery;
 mod machine;
+mod report;
 mod spool;
 mod system_package;
 

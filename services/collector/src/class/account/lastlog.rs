@@ -40,13 +40,13 @@ impl Lastlog {
         (seconds != 0).then_some(())?;
         Some(Login {
             time: DateTime::from_timestamp(i64::from(seconds), 0)?,
-            terminal: text(line),
-            address: text(host),
+            terminal: text(line, 63),
+            address: text(host, 255),
         })
     }
 }
 
-fn text(bytes: &[u8]) -> Option<String> {
+fn text(bytes: &[u8], cap: usize) -> Option<String> {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
-    (end > 0).then(|| Fields::default().text("", &bytes[..end], 255))
+    (end > 0).then(|| Fields::default().text("", &bytes[..end], cap))
 }

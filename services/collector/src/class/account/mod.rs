@@ -19,6 +19,8 @@ use super::{Class, ClassSnapshot, Item, Outcome};
 use crate::{ReadError, Root};
 
 const PASSWD: &str = "/etc/passwd";
+/// The most groups of one account that are reported.
+const GROUP_CAP: usize = 256;
 /// Groups whose members may become root by convention, whatever the sudo rules say.
 const ADMIN_GROUPS: [&str; 3] = ["sudo", "wheel", "admin"];
 
@@ -167,16 +169,21 @@ impl Sources {
     }
 
     fn account(&mut self, root: &Root, user: passwd::User, now: DateTime<Utc>) -> Account {
-        let groups = self.groups.of(&user.raw_name, user.gid);
+        let mut user = user;
+        let mut groups = self.groups.of(&user.raw_name, user.gid);
         let group = self.groups.name(user.gid);
-        let mut all: BTreeSet<&str> = groups.iter().map(String::as_str).collect();
-        all.extend(group.as_deref());
+        let mut all: BTreeSet<String> = groups.iter().cloned().collect();
+        all.extend(group.clone());
 
-        let is_sudo = if all.iter().any(|name| ADMIN_GROUPS.contains(name)) {
+        let is_sudo = if all.iter().any(|name| ADMIN_GROUPS.contains(&name.as_str())) {
             Some(true)
         } else {
             self.sudo.grants(&user.name, user.uid, &all, |gid| self.groups.is_member(&user.raw_name, user.gid, gid))
         };
+        if groups.len() > GROUP_CAP {
+            groups.truncate(GROUP_CAP);
+            user.fields.truncated.push("groups".to_owned());
+        }
         let shadow = shadow::of(&user, self.shadow.as_ref());
         let keys = self.keys.count(root, &user.name, &user.home);
         let password = shadow.as_ref().map(|shadow| shadow.has_password());

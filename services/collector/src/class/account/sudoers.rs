@@ -34,7 +34,7 @@ impl Rules {
         &self,
         name: &str,
         uid: u32,
-        groups: &BTreeSet<&str>,
+        groups: &BTreeSet<String>,
         in_group: impl Fn(u32) -> bool,
     ) -> Option<bool> {
         let mut open: Vec<&str> = self.subjects.iter().map(String::as_str).collect();
@@ -153,7 +153,7 @@ mod tests {
             "# root ALL=(ALL) ALL\nDefaults env_reset\nUser_Alias OPS = ann, %ops\nOPS ALL=(ALL) ALL\nbob, carl ALL=(ALL) NOPASSWD: ALL\n#1005 ALL=ALL\n%#44 ALL=ALL\n",
         );
         let grants = |name: &str, uid, groups: &[&str], gid| {
-            rules.grants(name, uid, &groups.iter().copied().collect(), |wanted| wanted == gid)
+            rules.grants(name, uid, &groups.iter().map(|&group| group.to_owned()).collect(), |wanted| wanted == gid)
         };
         for name in ["ann", "bob", "carl"] {
             assert_eq!(grants(name, 1, &[], 1), Some(true), "{name}");

@@ -17,6 +17,8 @@ const STATUS_D: &str = "/var/lib/dpkg/status.d";
 const UPDATES: &str = "/var/lib/dpkg/updates";
 const INFO: &str = "/var/lib/dpkg/info";
 const TEXT_CAP: usize = 255;
+const ARCHITECTURE_CAP: usize = 63;
+const PURL_CAP: usize = 1024;
 
 /// States in which all files of a package are on the disk, whatever the administrator wants to happen next. Those
 /// left out have none (`config-files`, `not-installed`) or an unknown part of them (`half-installed`).
@@ -98,7 +100,7 @@ fn package(
     }
     let mut fields = Fields::default();
     let name = fields.text("name", stanza.package, TEXT_CAP);
-    let architecture = fields.text("architecture", stanza.architecture, TEXT_CAP);
+    let architecture = fields.text("architecture", stanza.architecture, ARCHITECTURE_CAP);
     let key = (name.clone(), architecture.clone());
     // `Status: want error state`; images with a `status.d` leave the line out.
     let state = match stanza.status {
@@ -120,9 +122,13 @@ fn package(
         fields.text("source_version", source_version, TEXT_CAP)
     };
     let maintainer = (!stanza.maintainer.is_empty()).then(|| fields.text("maintainer", stanza.maintainer, TEXT_CAP));
+    let mut purl = distribution.purl(&name, &version, &architecture);
+    if crate::text::cap(&mut purl, PURL_CAP) {
+        fields.truncated.push("purl".to_owned());
+    }
     let package = SystemPackage {
         kind: PackageKind::Dpkg,
-        purl: distribution.purl(&name, &version, &architecture),
+        purl,
         status: String::from_utf8_lossy(state).into_owned(),
         name,
         version,

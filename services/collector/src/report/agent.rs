@@ -1,0 +1,140 @@
+//! The agent: does everything at its time until it is told to stop.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use cwpp_chassis::Reason;
+use tokio::time::{Instant, sleep_until};
+
+use super::{ReportError, Reporter};
+use crate::machine::LoadSampler;
+use crate::spool::Spool;
+use crate::{Root, collect};
+
+/// How often things are done.
+#[derive(Debug, Clone, Copy)]
+pub struct Intervals {
+    /// The sign of life.
+    pub heartbeat: Duration,
+    /// The report of the classes.
+    pub report: Duration,
+    /// A look into the log.
+    pub events: Duration,
+}
+
+impl Default for Intervals {
+    fn default() -> Self {
+        Intervals {
+            heartbeat: Duration::from_secs(60),
+            report: Duration::from_secs(3_600),
+            events: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Watches one host.
+pub struct Agent {
+    root: Root,
+    reporter: Reporter,
+    spool: Option<Spool>,
+    sampler: LoadSampler,
+    intervals: Intervals,
+}
+
+impl Agent {
+    /// An agent of the host below `root`, with the spool of its log if there is one.
+    pub fn new(root: Root, reporter: Reporter, spool: Option<Spool>, intervals: Intervals) -> Self {
+        Agent { sampler: LoadSampler::new(root.clone()), root, reporter, spool, intervals }
+    }
+
+    /// Reads and sends everything once.
+    pub async fn once(&mut self) -> Result<(), ReportError> {
+        self.report().await?;
+        self.heartbeat().await?;
+        self.events().await
+    }
+
+    /// Works until the future is dropped. What fails is logged and tried again at its next time.
+    pub async fn run(&mut self) {
+        let start = Instant::now();
+        // The first heartbeat waits a moment, for the processors' load to have two samples.
+        let (mut report, mut events) = (start, start);
+        let mut heartbeat = start + self.intervals.heartbeat.min(Duration::from_secs(2));
+        self.sampler.sample();
+        loop {
+            sleep_until(report.min(events).min(heartbeat)).await;
+            let now = Instant::now();
+            if report <= now {
+                let done = told("report", self.report().await);
+                // A failed report is tried again soon, but not so soon that a busy server gets busier.
+                report = now + spread(if done { self.intervals.report } else { self.intervals.heartbeat });
+            }
+            if heartbeat <= now {
+                told("heartbeat", self.heartbeat().await);
+                heartbeat = now + spread(self.intervals.heartbeat);
+            }
+            if events <= now {
+                told("events", self.events().await);
+                events = now + self.intervals.events;
+            }
+        }
+    }
+
+    async fn report(&mut self) -> Result<(), ReportError> {
+        let root = self.root.clone();
+        let read = tokio::task::spawn_blocking(move || collect(&root, Utc::now())).await;
+        let Ok(snapshot) = read else { return Ok(()) };
+        let registered = self.reporter.register(&snapshot).await?;
+        let report = self.reporter.report(&snapshot).await?;
+        tracing::info!(
+            machine_id = registered.machine_id,
+            created = registered.created,
+            written = report.written(),
+            "reported"
+        );
+        Ok(())
+    }
+
+    async fn heartbeat(&mut self) -> Result<(), ReportError> {
+        let load = self.sampler.sample();
+        if self.reporter.heartbeat(&load, Utc::now()).await? {
+            return Ok(());
+        }
+        // The machine was deleted there: it comes back as a new one.
+        self.report().await
+    }
+
+    async fn events(&mut self) -> Result<(), ReportError> {
+        let Some(spool) = &mut self.spool else { return Ok(()) };
+        loop {
+            let ingested = spool.ingest(Utc::now())?;
+            if ingested.lost {
+                tracing::warn!("the log was cut or rotated away before it was read: events may be missing");
+            }
+            if self.reporter.machine_id().is_some() {
+                self.reporter.send_events(spool).await?;
+            }
+            if !ingested.more {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn told(what: &'static str, result: Result<(), ReportError>) -> bool {
+    match result {
+        Ok(()) => true,
+        // Before the first report has come through, nothing else can.
+        Err(ReportError::NotRegistered) => false,
+        Err(e) => {
+            let reason = e.reason().map(Reason::as_str);
+            tracing::warn!(what, reason, error = %e, "could not be sent");
+            false
+        }
+    }
+}
+
+/// A tenth more or less, so that machines that were started together do not stay together.
+fn spread(interval: Duration) -> Duration {
+    interval.mul_f64(0.9 + 0.2 * rand::random::<f64>())
+}

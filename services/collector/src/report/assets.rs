@@ -1,0 +1,169 @@
+//! The report of the classes: negotiate, then stream what the server wants.
+
+use std::collections::HashMap;
+
+use cwpp_chassis::{Reason, status};
+use cwpp_contracts::inventory::v1 as inventory;
+use inventory::report_assets_request::Part;
+use prost::Message;
+
+use super::{ClassReport, Report, ReportError, Reporter, convert};
+use crate::Snapshot;
+use crate::class::{Class, ClassSnapshot, Outcome};
+
+/// A chunk holds about so many bytes, and at most so many items.
+const CHUNK_BYTES: usize = 512 << 10;
+const CHUNK_ITEMS: usize = 2_000;
+/// A report may have 64 MiB; each class gets its part, so that what is cut of one depends on no other.
+const CLASS_BYTES: usize = (60 << 20) / Class::ALL.len();
+/// How often a report is negotiated anew because a newer one, or a restart, made its token worthless.
+const ATTEMPTS: u32 = 3;
+
+/// A class, ready to be sent.
+struct Ready {
+    class: Class,
+    digest: inventory::ClassDigest,
+    chunks: Vec<inventory::ReportChunk>,
+}
+
+impl Reporter {
+    /// Reports the classes of a snapshot.
+    pub async fn report(&mut self, snapshot: &Snapshot) -> Result<Report, ReportError> {
+        let machine_id = self.enrolled()?;
+        let mut not_read = HashMap::new();
+        let mut ready = Vec::new();
+        for class in &snapshot.classes {
+            match &class.outcome {
+                Outcome::Complete => ready.push(prepare(class, 0)),
+                Outcome::Truncated { total } => ready.push(prepare(class, *total)),
+                Outcome::Unreadable { reason } | Outcome::NotPresent { reason } => {
+                    not_read.insert(class.class, ClassReport::NotRead { reason: reason.clone() });
+                }
+            }
+        }
+        let mut report = Report::default();
+        let mut results = HashMap::new();
+        if !ready.is_empty() {
+            let mut attempt = 1;
+            (results, report.clock_clamped) = loop {
+                match self.send(&machine_id, snapshot, &ready).await {
+                    Err(e) if attempt < ATTEMPTS && is_repeatable(&e) => {
+                        attempt += 1;
+                        if let ReportError::Status(status) = &e
+                            && let Some(delay) = status::retry_delay(status)
+                        {
+                            tokio::time::sleep(delay).await;
+                        }
+                    }
+                    other => break other?,
+                }
+            };
+        }
+        results.extend(not_read);
+        let classes = snapshot.classes.iter();
+        report.classes = classes.filter_map(|class| Some((class.class, results.remove(&class.class)?))).collect();
+        Ok(report)
+    }
+
+    async fn send(
+        &mut self,
+        machine_id: &str,
+        snapshot: &Snapshot,
+        ready: &[Ready],
+    ) -> Result<(HashMap<Class, ClassReport>, bool), ReportError> {
+        let request = inventory::NegotiateReportRequest {
+            app_id: self.app_id,
+            machine_id: machine_id.to_owned(),
+            classes: ready.iter().map(|ready| ready.digest.clone()).collect(),
+            observed_time: Some(convert::time(snapshot.collected_at)),
+        };
+        let answer = self.assets.negotiate_report(request).await?.into_inner();
+        let mut results = HashMap::new();
+        let mut wanted = Vec::new();
+        for (ready, decision) in ready.iter().zip(&answer.decisions) {
+            match decision.decision() {
+                inventory::Decision::Unchanged => _ = results.insert(ready.class, ClassReport::Unchanged),
+                inventory::Decision::Disabled => _ = results.insert(ready.class, ClassReport::Disabled),
+                inventory::Decision::Send | inventory::Decision::Unspecified => wanted.push(ready),
+            }
+        }
+        if !wanted.is_empty() {
+            let messages = self.messages(machine_id, &answer.report_token, &wanted);
+            let response = self.assets.report_assets(tokio_stream::iter(messages)).await?.into_inner();
+            for (ready, result) in wanted.iter().zip(response.results) {
+                let sent = ClassReport::Sent {
+                    added: result.added,
+                    changed: result.changed,
+                    removed: result.removed,
+                    unchanged: result.unchanged,
+                    truncated: result.truncated,
+                    clipped: result.clipped,
+                };
+                results.insert(ready.class, sent);
+            }
+        }
+        Ok((results, answer.clock_clamped))
+    }
+
+    fn messages(&self, machine_id: &str, token: &str, wanted: &[&Ready]) -> Vec<inventory::ReportAssetsRequest> {
+        let message = |part| inventory::ReportAssetsRequest { app_id: self.app_id, part: Some(part) };
+        let chunks: Vec<_> =
+            wanted.iter().flat_map(|ready| &ready.chunks).map(|chunk| message(Part::Chunk(chunk.clone()))).collect();
+        let header = inventory::ReportHeader {
+            machine_id: machine_id.to_owned(),
+            report_token: token.to_owned(),
+            classes: wanted.iter().map(|ready| ready.digest.clone()).collect(),
+            declared_bytes: chunks.iter().map(|chunk| chunk.encoded_len() as u64).sum(),
+        };
+        let mut messages = vec![message(Part::Header(header))];
+        messages.extend(chunks);
+        messages.push(message(Part::End(inventory::ReportEnd {})));
+        messages
+    }
+}
+
+/// Makes chunks of a class; `total` is how many items the host has if some are left out already, else 0.
+fn prepare(snapshot: &ClassSnapshot, total: usize) -> Ready {
+    let mut chunks = vec![inventory::ReportChunk::default()];
+    let (mut in_chunk, mut bytes, mut items) = (0, 0, 0_usize);
+    for item in &snapshot.items {
+        let item = convert::item(item);
+        let length = item.encoded_len() + 8;
+        if bytes + length > CLASS_BYTES {
+            break;
+        }
+        let full =
+            chunks.last().is_some_and(|chunk| in_chunk + length > CHUNK_BYTES || chunk.items.len() >= CHUNK_ITEMS);
+        if full {
+            chunks.push(inventory::ReportChunk::default());
+            in_chunk = 0;
+        }
+        if let Some(chunk) = chunks.last_mut() {
+            chunk.items.push(item);
+        }
+        (in_chunk, bytes, items) = (in_chunk + length, bytes + length, items + 1);
+    }
+    chunks.retain(|chunk| !chunk.items.is_empty());
+    let found = if total > 0 || items < snapshot.items.len() { total.max(snapshot.items.len()) } else { 0 };
+    let digest = inventory::ClassDigest {
+        asset_class: convert::class(snapshot.class).into(),
+        digest: snapshot.digest().to_vec(),
+        items: u32::try_from(items).unwrap_or(u32::MAX),
+        found: u32::try_from(found).unwrap_or(u32::MAX),
+    };
+    Ready { class: snapshot.class, digest, chunks }
+}
+
+/// True when a new negotiation can help.
+fn is_repeatable(error: &ReportError) -> bool {
+    matches!(
+        error.reason(),
+        Some(
+            Reason::ReportTokenStale
+                | Reason::ReportTokenInvalid
+                | Reason::ReportBudget
+                | Reason::Overloaded
+                | Reason::Conflict
+        )
+    )
+}

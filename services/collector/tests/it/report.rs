@@ -1,0 +1,347 @@
+//! Reports, against services that only remember what they are told.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use cwpp_chassis::client::{Channel, ClientConfig};
+use cwpp_chassis::{Error, Reason};
+use cwpp_collector::authlog::Zone;
+use cwpp_collector::class::Class;
+use cwpp_collector::machine::Load;
+use cwpp_collector::report::{ClassReport, ReportError, Reporter};
+use cwpp_collector::spool::Spool;
+use cwpp_collector::{Snapshot, collect};
+use cwpp_contracts::incidents::v1 as incidents;
+use cwpp_contracts::incidents::v1::incident_service_server::{IncidentService, IncidentServiceServer};
+use cwpp_contracts::inventory::v1 as inventory;
+use cwpp_contracts::inventory::v1::asset_service_server::{AssetService, AssetServiceServer};
+use cwpp_contracts::inventory::v1::machine_service_server::{MachineService, MachineServiceServer};
+use inventory::report_assets_request::Part;
+use prost::Message;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{Host, noon};
+
+const MACHINE: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+/// What the services were told.
+#[derive(Default)]
+struct Memory {
+    registered: Vec<inventory::RegisterMachineRequest>,
+    digests: HashSet<(i32, Vec<u8>)>,
+    disabled: HashSet<i32>,
+    items: Vec<inventory::AssetItem>,
+    reports: usize,
+    stale: usize,
+    deleted: bool,
+    events: Vec<(String, u64, incidents::AuthEvent)>,
+    spool: String,
+    next: u64,
+}
+
+#[derive(Clone)]
+struct Services(Arc<Mutex<Memory>>);
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl MachineService for Services {
+    async fn register_machine(
+        &self,
+        request: Request<inventory::RegisterMachineRequest>,
+    ) -> Answer<inventory::RegisterMachineResponse> {
+        let mut memory = self.0.lock().unwrap();
+        memory.registered.push(request.into_inner());
+        let machine = inventory::Machine { machine_id: MACHINE.to_owned(), ..Default::default() };
+        let created = memory.registered.len() == 1;
+        Ok(Response::new(inventory::RegisterMachineResponse { machine: Some(machine), created }))
+    }
+
+    async fn heartbeat(&self, request: Request<inventory::HeartbeatRequest>) -> Answer<inventory::HeartbeatResponse> {
+        let ids = request.into_inner().heartbeats.into_iter().map(|heartbeat| heartbeat.machine_id);
+        let unknown = if self.0.lock().unwrap().deleted { ids.collect() } else { Vec::new() };
+        Ok(Response::new(inventory::HeartbeatResponse { unknown_machine_ids: unknown, ..Default::default() }))
+    }
+
+    async fn get_machine(&self, _: Request<inventory::GetMachineRequest>) -> Answer<inventory::GetMachineResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn list_machines(
+        &self,
+        _: Request<inventory::ListMachinesRequest>,
+    ) -> Answer<inventory::ListMachinesResponse> {
+        Err(Status::unimplemented(""))
+    }
+}
+
+#[tonic::async_trait]
+impl AssetService for Services {
+    async fn negotiate_report(
+        &self,
+        request: Request<inventory::NegotiateReportRequest>,
+    ) -> Answer<inventory::NegotiateReportResponse> {
+        let memory = self.0.lock().unwrap();
+        let decide = |class: inventory::ClassDigest| {
+            let decision = if memory.disabled.contains(&class.asset_class) {
+                inventory::Decision::Disabled
+            } else if memory.digests.contains(&(class.asset_class, class.digest)) {
+                inventory::Decision::Unchanged
+            } else {
+                inventory::Decision::Send
+            };
+            inventory::ClassDecision { asset_class: class.asset_class, decision: decision.into() }
+        };
+        let decisions = request.into_inner().classes.into_iter().map(decide).collect();
+        let report_token = "token".to_owned();
+        Ok(Response::new(inventory::NegotiateReportResponse { report_token, decisions, ..Default::default() }))
+    }
+
+    async fn report_assets(
+        &self,
+        request: Request<Streaming<inventory::ReportAssetsRequest>>,
+    ) -> Answer<inventory::ReportAssetsResponse> {
+        let mut stream = request.into_inner();
+        let (mut header, mut items, mut bytes, mut ended) = (None, Vec::new(), 0, false);
+        while let Some(message) = stream.message().await? {
+            assert!(!ended);
+            let length = message.encoded_len() as u64;
+            match message.part.unwrap() {
+                Part::Header(first) => assert!(header.replace(first).is_none()),
+                Part::Chunk(chunk) => {
+                    assert!(length < 1 << 20 && chunk.items.len() <= 5_000);
+                    bytes += length;
+                    items.extend(chunk.items);
+                }
+                Part::End(_) => ended = true,
+            }
+        }
+        let mut memory = self.0.lock().unwrap();
+        if memory.stale > 0 {
+            memory.stale -= 1;
+            return Err(Error::new(Reason::ReportTokenStale, "stale").into());
+        }
+        let header = header.unwrap();
+        assert!(ended && header.report_token == "token" && header.declared_bytes == bytes);
+        let declared: usize = header.classes.iter().map(|class| class.items as usize).sum();
+        assert_eq!(declared, items.len());
+        memory.reports += 1;
+        memory.items = items;
+        let result = |class: inventory::ClassDigest| {
+            memory.digests.insert((class.asset_class, class.digest));
+            let truncated = class.found > 0;
+            inventory::ClassResult {
+                asset_class: class.asset_class,
+                added: class.items,
+                truncated,
+                ..Default::default()
+            }
+        };
+        let results = header.classes.into_iter().map(result).collect();
+        Ok(Response::new(inventory::ReportAssetsResponse { results, ..Default::default() }))
+    }
+
+    async fn list_assets(&self, _: Request<inventory::ListAssetsRequest>) -> Answer<inventory::ListAssetsResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn list_asset_counts(
+        &self,
+        _: Request<inventory::ListAssetCountsRequest>,
+    ) -> Answer<inventory::ListAssetCountsResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    type ExportAssetsStream = tokio_stream::Empty<Result<inventory::ExportAssetsResponse, Status>>;
+
+    async fn export_assets(&self, _: Request<inventory::ExportAssetsRequest>) -> Answer<Self::ExportAssetsStream> {
+        Err(Status::unimplemented(""))
+    }
+}
+
+#[tonic::async_trait]
+impl IncidentService for Services {
+    async fn report_auth_events(
+        &self,
+        request: Request<incidents::ReportAuthEventsRequest>,
+    ) -> Answer<incidents::ReportAuthEventsResponse> {
+        let request = request.into_inner();
+        let mut memory = self.0.lock().unwrap();
+        if memory.spool != request.spool_id {
+            (memory.spool, memory.next) = (request.spool_id.clone(), 1);
+        }
+        if request.first_sequence > memory.next {
+            let gap = Error::new(Reason::SpoolGap, "events are missing").with("next_sequence", memory.next);
+            return Err(gap.into());
+        }
+        let mut taken = 0;
+        for (event, sequence) in request.events.into_iter().zip(request.first_sequence..) {
+            if sequence == memory.next {
+                memory.events.push((request.spool_id.clone(), sequence, event));
+                memory.next += 1;
+                taken += 1;
+            }
+        }
+        let next_sequence = memory.next;
+        Ok(Response::new(incidents::ReportAuthEventsResponse { next_sequence, taken, incident_ids: Vec::new() }))
+    }
+
+    async fn list_incidents(
+        &self,
+        _: Request<incidents::ListIncidentsRequest>,
+    ) -> Answer<incidents::ListIncidentsResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn get_incident(&self, _: Request<incidents::GetIncidentRequest>) -> Answer<incidents::GetIncidentResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn update_incidents(
+        &self,
+        _: Request<incidents::UpdateIncidentsRequest>,
+    ) -> Answer<incidents::UpdateIncidentsResponse> {
+        Err(Status::unimplemented(""))
+    }
+}
+
+/// Starts the services and gives what they remember and a reporter to them.
+async fn start() -> (Services, Reporter) {
+    let services = Services(Arc::default());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address: SocketAddr = listener.local_addr().unwrap();
+    let server = tonic::transport::Server::builder()
+        .add_service(MachineServiceServer::new(services.clone()))
+        .add_service(AssetServiceServer::new(services.clone()))
+        .add_service(IncidentServiceServer::new(services.clone()));
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    let channel = Channel::connect_lazy(&format!("http://{address}"), &ClientConfig::default()).unwrap();
+    let channel = channel.with_descriptor(cwpp_contracts::FILE_DESCRIPTOR_SET).unwrap();
+    (services, Reporter::new(7, None, channel.clone(), channel))
+}
+
+fn host(accounts: usize) -> Host {
+    let passwd: String = (0..accounts).map(|n| format!("u{n:05}:x:{n}:1:{}:/:/bin/sh\n", "c".repeat(200))).collect();
+    Host::new()
+        .with("etc/passwd", passwd)
+        .with("etc/hostname", "web-1")
+        .with("etc/machine-id", "0123456789abcdef0123456789abcdef")
+}
+
+fn snapshot(host: &Host) -> Snapshot {
+    collect(&host.root(), noon())
+}
+
+#[tokio::test]
+async fn a_class_that_was_not_read_is_never_sent_and_an_equal_one_only_once() {
+    let (services, mut reporter) = start().await;
+    let snapshot = snapshot(&host(3));
+    assert!(matches!(reporter.report(&snapshot).await, Err(ReportError::NotRegistered)));
+    let registered = reporter.register(&snapshot).await.unwrap();
+    assert_eq!((registered.machine_id.as_str(), registered.created), (MACHINE, true));
+    let request = services.0.lock().unwrap().registered[0].clone();
+    assert_eq!((request.app_id, request.host_id_hash.len(), request.instance_nonce.len()), (7, 32, 16));
+    assert_eq!(request.facts.unwrap().name, "web-1");
+
+    let first = reporter.report(&snapshot).await.unwrap();
+    assert_eq!(first.written(), 3);
+    assert!(matches!(first.classes[0], (Class::Account, ClassReport::Sent { added: 3, truncated: false, .. })));
+    assert!(matches!(first.classes[1], (Class::SystemPackage, ClassReport::NotRead { .. })));
+    let second = reporter.report(&snapshot).await.unwrap();
+    assert_eq!((second.written(), &second.classes[0].1), (0, &ClassReport::Unchanged));
+    assert_eq!(services.0.lock().unwrap().reports, 1);
+}
+
+#[tokio::test]
+async fn a_large_class_goes_in_chunks_and_says_when_it_is_cut() {
+    let (services, mut reporter) = start().await;
+    let snapshot = snapshot(&host(30_005));
+    reporter.register(&snapshot).await.unwrap();
+    let report = reporter.report(&snapshot).await.unwrap();
+    assert!(matches!(report.classes[0].1, ClassReport::Sent { added: 30_000, truncated: true, .. }));
+    assert_eq!(services.0.lock().unwrap().items.len(), 30_000);
+}
+
+#[tokio::test]
+async fn a_stale_token_is_negotiated_anew_and_a_class_that_is_off_stays_here() {
+    let (services, mut reporter) = start().await;
+    let snapshot = snapshot(&host(1));
+    reporter.register(&snapshot).await.unwrap();
+    services.0.lock().unwrap().stale = 2;
+    assert_eq!(reporter.report(&snapshot).await.unwrap().written(), 1);
+    services.0.lock().unwrap().digests.clear();
+    services.0.lock().unwrap().stale = 3;
+    let refused = reporter.report(&snapshot).await.unwrap_err();
+    assert_eq!(refused.reason(), Some(Reason::ReportTokenStale));
+    services.0.lock().unwrap().disabled.insert(inventory::AssetClass::Account.into());
+    let report = reporter.report(&snapshot).await.unwrap();
+    assert_eq!(report.classes[0].1, ClassReport::Disabled);
+}
+
+#[tokio::test]
+async fn a_machine_that_was_deleted_learns_it_from_its_heartbeat() {
+    let (services, mut reporter) = start().await;
+    reporter.register(&snapshot(&host(1))).await.unwrap();
+    assert!(reporter.heartbeat(&Load::default(), noon()).await.unwrap());
+    services.0.lock().unwrap().deleted = true;
+    assert!(!reporter.heartbeat(&Load::default(), noon()).await.unwrap());
+}
+
+fn log(ports: std::ops::Range<u16>) -> String {
+    ports
+        .map(|port| {
+            format!("Nov 24 07:00:00 host sshd[{port}]: Failed password for root from 192.0.2.4 port {port} ssh2\n")
+        })
+        .collect()
+}
+
+fn ports(services: &Services) -> Vec<u32> {
+    services.0.lock().unwrap().events.iter().map(|(_, _, event)| event.source_port).collect()
+}
+
+#[tokio::test]
+async fn each_event_arrives_once_whatever_the_two_sides_forget() {
+    let (services, mut reporter) = start().await;
+    let host = host(1).with("auth.log", log(1..1_203));
+    reporter.register(&snapshot(&host)).await.unwrap();
+    let mut spool = Spool::open(host.path().join("spool"), host.path().join("auth.log"), Zone::Local).unwrap();
+    spool.ingest(noon()).unwrap();
+    let sent = reporter.send_events(&mut spool).await.unwrap();
+    assert_eq!((sent.events, sent.taken), (1_202, 1_202));
+    assert_eq!(ports(&services), (1..1_203).collect::<Vec<u32>>());
+    assert_eq!(reporter.send_events(&mut spool).await.unwrap().events, 0);
+
+    // The server was set back: it asks for what it misses.
+    let more = host.with("auth.log", log(1..1_204));
+    spool.ingest(noon()).unwrap();
+    services.0.lock().unwrap().next = 1_201;
+    let sent = reporter.send_events(&mut spool).await.unwrap();
+    assert_eq!(sent.taken, 3);
+    assert_eq!(spool.acknowledged(), 1_203);
+
+    // The server knows more than this spool: a new numbering begins.
+    let id = spool.id();
+    let _more = more.with("auth.log", log(1..1_205));
+    spool.ingest(noon()).unwrap();
+    services.0.lock().unwrap().next = 9_000;
+    assert_eq!(reporter.send_events(&mut spool).await.unwrap().taken, 1);
+    assert_ne!(spool.id(), id);
+    assert_eq!(ports(&services).last(), Some(&1_204));
+}
+
+#[tokio::test]
+async fn a_name_of_no_letters_and_a_count_beyond_the_contract_are_made_fit() {
+    let (services, mut reporter) = start().await;
+    let text = "Nov 24 07:00:00 host sshd[1]: message repeated 25000 times: [ Failed password for invalid user  from 192.0.2.4 port 7 ssh2]\n";
+    let host = host(1).with("auth.log", text);
+    reporter.register(&snapshot(&host)).await.unwrap();
+    let mut spool = Spool::open(host.path().join("spool"), host.path().join("auth.log"), Zone::Local).unwrap();
+    spool.ingest(noon()).unwrap();
+    reporter.send_events(&mut spool).await.unwrap();
+    let memory = services.0.lock().unwrap();
+    let counts: Vec<u32> = memory.events.iter().map(|(_, _, event)| event.count).collect();
+    assert_eq!(counts, [10_000, 10_000, 5_000]);
+    assert_eq!(memory.events[0].2.account, "(empty)");
+}
