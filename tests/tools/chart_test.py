@@ -63,6 +63,8 @@ def matches(selector, labels):
 
 
 class Chart(unittest.TestCase):
+    """The chart, and the alerts of deploy/."""
+
     maxDiff = None
 
     @classmethod
