@@ -1,1 +1,136 @@
-//! The configuration service.
+//! The configuration service: tenants, and what they want to happen on their machines.
+//!
+//! Other services follow it by `WatchTenants` and `WatchPolicies`, and call nothing but gRPC.
+
+pub mod config;
+mod migrations;
+pub mod policy;
+pub mod tenant;
+mod time;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::ensure;
+use cwpp_access::ops::{ErasureServiceGuarded, PolicyServiceGuarded, TenantServiceGuarded};
+use cwpp_access::{Gate, Job, SystemScope};
+use cwpp_chassis::app::{Context, Migrate, Parts, Service};
+use cwpp_chassis::config::Settings;
+use cwpp_chassis::{Check, Clock};
+use cwpp_contracts::common::v1::DataClass;
+use cwpp_storage::{Db, Eraser, Registry, migrate};
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+use policy::rpc::PolicyRpc;
+use tenant::rpc::TenantRpc;
+
+/// How often request ids that are older than a day are forgotten.
+const SWEEP: Duration = Duration::from_secs(3600);
+
+/// The service.
+#[derive(Debug)]
+pub struct Configuration;
+
+/// Returns the tables in the order in which a purge empties them, and the migrations.
+pub fn registry() -> Registry {
+    use DataClass::{Configuration, Operational, Resource};
+    Registry::new(<self::Configuration as Service>::NAME)
+        .erasable(policy::machine::Entity, Configuration)
+        .erasable(policy::entity::Entity, Configuration)
+        .erasable(policy::revision::Entity, Configuration)
+        .erasable(policy::head::Entity, Operational)
+        .erasable(tenant::entity::Entity, Resource)
+        .migrations(migrations::all())
+}
+
+#[async_trait::async_trait]
+impl Service for Configuration {
+    const NAME: &'static str = "configuration";
+    type Config = Config;
+
+    fn insecure(config: &Config) -> bool {
+        config.auth.is_insecure()
+    }
+
+    fn check(settings: &Settings<Config>) -> anyhow::Result<()> {
+        let region = &settings.service.region;
+        ensure!((1..=63).contains(&region.chars().count()), "region must have 1 to 63 characters");
+        Ok(())
+    }
+
+    async fn build(context: Context<Config>) -> anyhow::Result<Parts> {
+        let Context { config, clock, shutdown, .. } = context;
+        let db = Db::connect(&config.database, Arc::new(registry())).await?;
+        Ok(parts(db, clock, shutdown, config.region).authenticator(config.auth.authenticator()?))
+    }
+
+    async fn migrate(context: Context<Config>, command: Migrate) -> anyhow::Result<String> {
+        let (database, registry) = (&context.config.database, registry());
+        Ok(match command {
+            Migrate::Up => match migrate::up(database, &registry).await?.as_slice() {
+                [] => "the schema is up to date".to_owned(),
+                made => made.join("\n"),
+            },
+            Migrate::Status => {
+                let line =
+                    |step: &migrate::Applied| format!("{}\t{}", step.name, step.at.as_deref().unwrap_or("missing"));
+                migrate::status(database, &registry).await?.iter().map(line).collect::<Vec<_>>().join("\n")
+            }
+            Migrate::Plan => {
+                let plan = migrate::plan(database, &registry).await?;
+                plan.into_iter().map(|(step, sql)| format!("-- {step}\n{sql};")).collect::<Vec<_>>().join("\n")
+            }
+        })
+    }
+}
+
+fn parts(db: Db, clock: Clock, shutdown: CancellationToken, region: String) -> Parts {
+    let gate = Gate::default();
+    let tenants = tenant::ops::Tenants { db: db.clone(), clock: clock.clone(), region };
+    let policies = policy::ops::Policies { db: db.clone(), clock };
+    let tenants = Arc::new(TenantRpc { tenants, shutdown: shutdown.clone() });
+    let policies = Arc::new(PolicyRpc { policies, shutdown: shutdown.clone() });
+    let eraser = Arc::new(Eraser::new(db.clone()));
+    let ready = db.clone();
+    let relay = (db.clone(), shutdown.clone());
+    let sweep = (db, shutdown);
+    Parts::new(cwpp_contracts::FILE_DESCRIPTOR_SET)
+        .service(TenantServiceGuarded::server(tenants, gate.clone()))
+        .service(PolicyServiceGuarded::server(policies, gate.clone()))
+        .service(ErasureServiceGuarded::server(eraser, gate))
+        .check(Check::new("database", move || {
+            let db = ready.clone();
+            async move { Ok(db.ready().await?) }
+        }))
+        .job("feed-relay", move || {
+            let (db, shutdown) = relay.clone();
+            async move {
+                tokio::select! {
+                    () = db.relay() => {}
+                    () = shutdown.cancelled() => {}
+                }
+            }
+        })
+        .job("request-sweep", move || {
+            let (db, shutdown) = sweep.clone();
+            async move {
+                tokio::select! {
+                    () = forget_requests(db) => {}
+                    () = shutdown.cancelled() => {}
+                }
+            }
+        })
+}
+
+/// Forgets old request ids for as long as the process lives. A replica that does it at the same time does no harm.
+async fn forget_requests(db: Db) {
+    let scope = SystemScope::job(Job::Sweep);
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        if let Err(error) = db.sweep_requests(&scope).await {
+            tracing::warn!(error = ?error, "old request ids could not be forgotten; the next round will");
+        }
+    }
+}

@@ -1,2 +1,7 @@
-//! The configuration service.
-fn main() {}
+//! The configuration service as a process.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cwpp_chassis::app::main::<cwpp_configuration::Configuration>()
+}
