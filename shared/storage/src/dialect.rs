@@ -99,7 +99,9 @@ impl Dialect {
     pub fn lock_wait(self, wait: Duration) -> String {
         match self {
             Self::MySql => format!("SET SESSION innodb_lock_wait_timeout = {}", wait.as_secs().max(1)),
-            Self::Sqlite => format!("PRAGMA busy_timeout = {}", wait.as_millis()),
+            // The pragma would answer with a row before those of the statement that follows. Every connection waits a second
+            // anyway, and whoever asks for more is retried.
+            Self::Sqlite => "SELECT 1 WHERE 0".to_owned(),
         }
     }
 
@@ -278,8 +280,9 @@ impl Dialect {
     /// Takes the migration lock on this connection; the answer's first value is 1 when it is held.
     pub fn take_migration_lock(self, service: &str) -> String {
         match self {
+            // A lock's name has at most 64 characters, and so has a schema's.
             Self::MySql => {
-                format!("SELECT CAST(GET_LOCK(CONCAT(DATABASE(), '.{service}.migrate'), 60) AS SIGNED) AS held")
+                format!("SELECT CAST(GET_LOCK(SHA2(CONCAT(DATABASE(), '.{service}.migrate'), 224), 60) AS SIGNED) AS held")
             }
             // Writers of one file exclude each other; each step takes the write lock with its check inside.
             Self::Sqlite => "SELECT 1 AS held".into(),
@@ -289,7 +292,7 @@ impl Dialect {
     /// Gives the migration lock back.
     pub fn give_migration_lock(self, service: &str) -> String {
         match self {
-            Self::MySql => format!("SELECT RELEASE_LOCK(CONCAT(DATABASE(), '.{service}.migrate')) AS released"),
+            Self::MySql => format!("SELECT RELEASE_LOCK(SHA2(CONCAT(DATABASE(), '.{service}.migrate'), 224)) AS released"),
             Self::Sqlite => "SELECT 1 AS released".into(),
         }
     }
