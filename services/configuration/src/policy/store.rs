@@ -230,6 +230,13 @@ pub(crate) async fn entries_of_sealed(tx: &SystemRead, app_id: AppId, feed: &str
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use cwpp_access::{Job, SystemScope};
+    use cwpp_storage::{Database, Db, migrate};
+    use sea_orm::{DbBackend, QueryTrait};
+    use sqlx::{AssertSqlSafe, Connection, Executor};
+
     use super::*;
 
     #[test]
@@ -242,5 +249,78 @@ mod tests {
         assert_eq!(of(MachineScopeKind::Selected), (true, false));
         assert_eq!(of(MachineScopeKind::AllExcept), (false, true));
         assert_eq!(of(MachineScopeKind::Tagged), (false, false));
+    }
+
+    #[tokio::test]
+    async fn every_list_reads_an_index_in_its_order() {
+        let Ok(url) = std::env::var("CWPP_TEST_MYSQL_URL") else {
+            assert_ne!(std::env::var("CWPP_TEST_REQUIRE_MYSQL").as_deref(), Ok("1"), "CWPP_TEST_MYSQL_URL is not set");
+            return;
+        };
+        let name = format!("cwpp_cfg_{}", Uuid::new_v4().simple());
+        let mut admin = sqlx::MySqlConnection::connect(&url).await.expect("a server");
+        admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.expect("a database");
+        let config = Database { name: name.clone(), ..Database::at(&url) };
+        let registry = Arc::new(crate::registry());
+        migrate::up(&config, &registry).await.expect("a schema");
+        let db = Db::connect(&config, registry).await.expect("a connection");
+        let scope = SystemScope::job(Job::Harness);
+        let tenant = scope.tenant(AppId::from_row(7));
+        db.open_new(&scope, AppId::from_row(7), Uuid::now_v7(), |tx| async move {
+            for n in 0..400 {
+                create(&tx, &policy(n)).await?;
+            }
+            Ok(())
+        })
+        .await
+        .expect("rows");
+        admin
+            .execute(AssertSqlSafe(format!("ANALYZE TABLE {name}.policy, {name}.policy_machine")))
+            .await
+            .expect("figures");
+        let after = Some((1, "n200".to_owned()));
+        let machines = machine::Entity::of(&tenant)
+            .filter(machine::Column::PolicyId.is_in([Uuid::from_u128(1), Uuid::from_u128(2)]))
+            .order_by_asc(machine::Column::PolicyId)
+            .order_by_asc(machine::Column::MachineId);
+        let named = machine::Entity::of(&tenant).filter(machine::Column::MachineId.eq(Uuid::from_u128(1)));
+        let statements = [
+            listed(&tenant, None, None).limit(51).build(DbBackend::MySql),
+            listed(&tenant, None, after.as_ref()).limit(51).build(DbBackend::MySql),
+            listed(&tenant, Some(1), None).limit(51).build(DbBackend::MySql),
+            listed(&tenant, Some(1), after.as_ref()).limit(51).build(DbBackend::MySql),
+            machines.build(DbBackend::MySql),
+            named.build(DbBackend::MySql),
+        ];
+        for statement in statements {
+            let sql = statement.to_string();
+            let explain = format!("EXPLAIN FORMAT=TREE {}", sql.replace("FROM `", &format!("FROM `{name}`.`")));
+            let plan: String = sqlx::query_scalar(AssertSqlSafe(explain)).fetch_one(&mut admin).await.expect("a plan");
+            let bad = ["Sort", "Table scan"].iter().any(|word| plan.contains(word));
+            assert!(!bad && (plan.contains("policy_machine") || plan.contains("policy_name")), "{sql}\n{plan}");
+        }
+        db.close().await;
+        admin.execute(AssertSqlSafe(format!("DROP DATABASE {name}"))).await.expect("the end");
+    }
+
+    fn policy(n: u128) -> Full {
+        let now = chrono::DateTime::UNIX_EPOCH;
+        let row = entity::Model {
+            app_id: 7,
+            policy_id: Uuid::from_u128(n),
+            kind: 1,
+            name: format!("n{n}"),
+            enabled: true,
+            scope_kind: 2,
+            tags: serde_json::json!([]),
+            spec: serde_json::json!({}),
+            reason: String::new(),
+            bytes: 0,
+            revision: 1,
+            version: 1,
+            create_time: now,
+            update_time: now,
+        };
+        Full { row, machine_ids: vec![Uuid::from_u128(1), Uuid::from_u128(2)] }
     }
 }

@@ -249,7 +249,7 @@ both! {
         let tenant = w.tenant().await;
         let made = w.policy(&tenant, whitelist("office")).await.unwrap();
         w.fence(&tenant, TenantState::ReadOnly).await;
-        assert_eq!(w.list(&tenant).await, [made.clone()]);
+        assert_eq!(w.list(&tenant).await, std::slice::from_ref(&made));
         assert_eq!(w.get(tenant.app_id).await.unwrap().state(), TenantState::ReadOnly);
         assert_eq!(reason(w.policy(&tenant, whitelist("late")).await), Reason::TenantReadOnly);
         assert_eq!(reason(w.delete(&tenant, &made).await), Reason::TenantReadOnly);
