@@ -1,1 +1,5 @@
-//! End-to-end suites by capability, and their harness.
+//! The harness of the end-to-end suites.
+
+pub mod otlp;
+pub mod process;
+pub mod world;

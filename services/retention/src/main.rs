@@ -1,2 +1,7 @@
-//! The retention service.
-fn main() {}
+//! The retention service as a process.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cwpp_chassis::app::main::<cwpp_retention::Retention>()
+}

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use cwpp_retention::certificate::PublicKey;
 
 /// Looks at certificates of deletion, without any service.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -26,7 +27,7 @@ impl CertificateCommand {
     pub fn run(&self, mut out: impl Write) -> anyhow::Result<()> {
         let Self::Verify { file, key, json } = self;
         let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-        let key = std::fs::read_to_string(key).with_context(|| key.display().to_string())?;
+        let key = PublicKey::from_file(key)?;
         let certificate = cwpp_retention::certificate::verify(&text, &key)?;
         if *json {
             serde_json::to_writer_pretty(&mut out, &certificate)?;

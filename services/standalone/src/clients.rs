@@ -3,6 +3,7 @@
 use cwpp_chassis::client::Channel;
 use cwpp_contracts::configuration::v1::policy_service_client::PolicyServiceClient;
 use cwpp_contracts::configuration::v1::tenant_service_client::TenantServiceClient;
+use cwpp_contracts::erasure::v1::erasure_service_client::ErasureServiceClient;
 use cwpp_contracts::incidents::v1::incident_service_client::IncidentServiceClient;
 use cwpp_contracts::inventory::v1::asset_service_client::AssetServiceClient;
 use cwpp_contracts::inventory::v1::machine_service_client::MachineServiceClient;
@@ -15,6 +16,7 @@ pub(crate) struct Clients {
     pub(crate) machines: MachineServiceClient<Channel>,
     pub(crate) assets: AssetServiceClient<Channel>,
     pub(crate) incidents: IncidentServiceClient<Channel>,
+    pub(crate) incidents_rows: ErasureServiceClient<Channel>,
     pub(crate) retention: RetentionServiceClient<Channel>,
 }
 
@@ -25,7 +27,8 @@ impl Clients {
             policies: PolicyServiceClient::new(configuration),
             machines: MachineServiceClient::new(inventory.clone()),
             assets: AssetServiceClient::new(inventory),
-            incidents: IncidentServiceClient::new(incidents),
+            incidents: IncidentServiceClient::new(incidents.clone()),
+            incidents_rows: ErasureServiceClient::new(incidents),
             retention: RetentionServiceClient::new(retention),
         }
     }

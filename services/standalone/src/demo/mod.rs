@@ -12,7 +12,7 @@ use std::io::Write;
 use chrono::Utc;
 use cwpp_chassis::Clock;
 
-use crate::platform::Platform;
+use crate::platform::{Platform, Ports};
 
 /// Shows the platform at work on this host.
 #[derive(Debug, Clone, clap::Args)]
@@ -27,7 +27,7 @@ impl DemoArgs {
     pub async fn run(&self, mut out: impl Write) -> anyhow::Result<()> {
         let folder = tempfile::Builder::new().prefix("cwpp-demo-").tempdir()?;
         let clock = Clock::manual(Utc::now());
-        let platform = Platform::start(folder.path(), clock, None).await?;
+        let platform = Platform::start(folder.path(), clock, Ports::Free).await?;
         let mut page = page::Page::new(&mut out, !self.json);
         let told = story::tell(&platform, folder.path(), &mut page).await;
         platform.stop().await;

@@ -1,0 +1,125 @@
+//! The services as processes of their own on MySQL, two replicas of each, with their peers over the network.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use cwpp_chassis::client::{Channel, ClientConfig};
+use cwpp_collector::report::Reporter;
+use cwpp_collector::{Root, collect};
+use cwpp_contracts::inventory::v1::ListAssetCountsRequest;
+use cwpp_contracts::inventory::v1::asset_service_client::AssetServiceClient;
+use cwpp_tests::otlp::Receiver;
+use cwpp_tests::process::Process;
+use cwpp_tests::world::{MySqlDatabases, PATIENCE, SERVICES, open_tenant};
+
+/// Two replicas of each service on shared databases.
+struct Replicas {
+    inventory: [Process; 2],
+    incidents: [Process; 2],
+    configuration: [Process; 2],
+    retention: [Process; 2],
+    databases: MySqlDatabases,
+    folder: tempfile::TempDir,
+}
+
+fn channel(process: &Process) -> anyhow::Result<Channel> {
+    Channel::connect_lazy(&format!("http://{}", process.grpc), &ClientConfig::default())?
+        .with_descriptor(cwpp_contracts::FILE_DESCRIPTOR_SET)
+}
+
+impl Replicas {
+    async fn start(more: &[(&'static str, String)]) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let databases = MySqlDatabases::create(&SERVICES).await?;
+        let key = folder.path().join("page.key");
+        std::fs::write(&key, [7; 32])?;
+        let settings = |name: &str| {
+            let mut settings = vec![
+                ("database.url", databases.url(name)),
+                ("database.key_files", format!("[\"{}\"]", key.display())),
+                ("shutdown.lame_duck", "0s".to_owned()),
+            ];
+            settings.extend(more.iter().cloned());
+            settings
+        };
+        let start = |name: &str, peers: &[(&'static str, &Process)], own: &[(&'static str, String)]| {
+            let binary = format!("cwpp-{name}");
+            let mut settings = settings(name);
+            settings.extend(peers.iter().map(|(key, peer)| (*key, format!("http://{}", peer.grpc))));
+            settings.extend(own.iter().cloned());
+            Process::migrate(&binary, &settings)?;
+            let first = Process::start(&binary, &settings, folder.path())?;
+            anyhow::Ok([first, Process::start(&binary, &settings, folder.path())?])
+        };
+        let configuration = start("configuration", &[], &[])?;
+        let inventory = start("inventory", &[], &[])?;
+        let incidents = start("incidents", &[("peers.configuration", &configuration[0])], &[])?;
+        let peers = [("peers.configuration", &configuration[1]), ("peers.inventory", &inventory[1]), ("peers.incidents", &incidents[0])];
+        let signing = folder.path().join("signing.pem").display().to_string();
+        let retention = start("retention", &peers, &[("signing.key_file", signing)])?;
+        let mut replicas = Self { inventory, incidents, configuration, retention, databases, folder };
+        for process in replicas.all() {
+            process.ready(PATIENCE).await?;
+        }
+        Ok(replicas)
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Process> {
+        let Self { inventory, incidents, configuration, retention, .. } = self;
+        retention.iter_mut().chain(incidents).chain(inventory).chain(configuration)
+    }
+
+    async fn end(mut self) -> anyhow::Result<()> {
+        for process in self.all() {
+            assert_eq!(process.stop()?, Some(0), "{}", process.log());
+        }
+        self.databases.drop_all().await?;
+        drop(self.folder);
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_of_each_service_serve_one_platform() -> anyhow::Result<()> {
+    let replicas = Replicas::start(&[]).await?;
+    open_tenant(channel(&replicas.configuration[0])?, 5, Utc::now()).await?;
+    let snapshot = collect(&Root::new("/"), Utc::now());
+    // One replica is asked what to send, and the other takes it: nothing is kept in a process.
+    let mut first = Reporter::new(5, Some("web-1".into()), channel(&replicas.inventory[0])?, channel(&replicas.incidents[0])?);
+    first.register(&snapshot).await?;
+    let written = first.report(&snapshot).await?.written();
+    assert!(written > 0);
+    let mut second = Reporter::new(5, Some("web-1".into()), channel(&replicas.inventory[1])?, channel(&replicas.incidents[1])?);
+    let again = second.register(&snapshot).await?;
+    assert!(!again.created);
+    assert_eq!(Some(again.machine_id.as_str()), first.machine_id());
+    assert_eq!(second.report(&snapshot).await?.written(), 0);
+    for replica in &replicas.inventory {
+        let request = ListAssetCountsRequest { app_id: 5, ..Default::default() };
+        let counts = AssetServiceClient::new(channel(replica)?).list_asset_counts(request).await?.into_inner().counts;
+        assert_eq!(counts.iter().map(|c| c.items).sum::<u64>(), written);
+    }
+    let log = replicas.inventory[0].log();
+    assert!(!log.contains("\"app_id\"") && !log.contains("web-1"), "{log}");
+    replicas.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_trace_goes_over_two_services_and_the_database() -> anyhow::Result<()> {
+    let receiver = Receiver::start().await?;
+    let trace = [("trace.endpoint", format!("http://{}", receiver.address)), ("trace.ratio", "1.0".to_owned())];
+    let replicas = Replicas::start(&trace).await?;
+    open_tenant(channel(&replicas.configuration[0])?, 6, Utc::now()).await?;
+    // Retention opens the tenant in inventory: a call between services, and a transaction at its end.
+    let crosses = |spans: &[cwpp_tests::otlp::ReceivedSpan]| {
+        spans.iter().filter(|s| s.service.contains("inventory") && s.name.contains("OpenTenant")).any(|server| {
+            let same = |service: &str| spans.iter().any(|s| s.service.contains(service) && s.trace_id == server.trace_id);
+            let database = spans.iter().any(|s| {
+                s.service.contains("inventory") && s.trace_id == server.trace_id && s.name.starts_with("db")
+            });
+            same("retention") && database
+        })
+    };
+    receiver.wait(Duration::from_secs(30), crosses).await?;
+    replicas.end().await
+}
