@@ -19,7 +19,7 @@ use cwpp_chassis::app::{Context, Migrate, Parts, Service};
 use cwpp_chassis::config::Settings;
 use cwpp_chassis::{Check, Clock};
 use cwpp_contracts::common::v1::DataClass;
-use cwpp_storage::{Db, Eraser, Registry, migrate};
+use cwpp_storage::{Db, Eraser, Registry};
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
@@ -67,22 +67,7 @@ impl Service for Configuration {
     }
 
     async fn migrate(context: Context<Config>, command: Migrate) -> anyhow::Result<String> {
-        let (database, registry) = (&context.config.database, registry());
-        Ok(match command {
-            Migrate::Up => match migrate::up(database, &registry).await?.as_slice() {
-                [] => "the schema is up to date".to_owned(),
-                made => made.join("\n"),
-            },
-            Migrate::Status => {
-                let line =
-                    |step: &migrate::Applied| format!("{}\t{}", step.name, step.at.as_deref().unwrap_or("missing"));
-                migrate::status(database, &registry).await?.iter().map(line).collect::<Vec<_>>().join("\n")
-            }
-            Migrate::Plan => {
-                let plan = migrate::plan(database, &registry).await?;
-                plan.into_iter().map(|(step, sql)| format!("-- {step}\n{sql};")).collect::<Vec<_>>().join("\n")
-            }
-        })
+        cwpp_storage::migrate::run(&context.config.database, &registry(), command).await
     }
 }
 

@@ -1,1 +1,113 @@
-//! The incidents service.
+//! The incidents service: what was found to be wrong on machines, and what people did about it.
+//!
+//! It detects password cracking and abnormal logins in authentication events that agents send, and follows the tenants'
+//! login whitelists from configuration. It is ready, and takes events, while configuration is away.
+
+pub mod config;
+pub mod detection;
+pub mod event;
+pub mod incident;
+mod migrations;
+pub mod policy;
+mod rpc;
+mod time;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cwpp_access::ops::{ErasureServiceGuarded, IncidentServiceGuarded};
+use cwpp_access::{Gate, Job, SystemScope};
+use cwpp_chassis::Check;
+use cwpp_chassis::app::{Context, Migrate, Parts, Service};
+use cwpp_chassis::client::Channel;
+use cwpp_chassis::config::Settings;
+use cwpp_contracts::common::v1::DataClass;
+use cwpp_contracts::configuration::v1::policy_service_client::PolicyServiceClient;
+use cwpp_storage::{Db, Eraser, Registry, migrate};
+
+pub use config::Config;
+use policy::follow::{self, Follower};
+use rpc::Rpc;
+
+/// How often request ids that are older than a day are forgotten.
+const SWEEP: Duration = Duration::from_secs(3600);
+
+/// The service.
+#[derive(Debug)]
+pub struct Incidents;
+
+/// Returns the tables in the order in which a purge empties them, and the migrations.
+pub fn registry() -> Registry {
+    use DataClass::{Configuration, Incident, Operational};
+    Registry::new(<self::Incidents as Service>::NAME)
+        .erasable(incident::entity::Entity, Incident)
+        .erasable(event::entity::bucket::Entity, Incident)
+        .erasable(event::entity::spool::Entity, Operational)
+        .erasable(event::entity::machine::Entity, Operational)
+        .erasable(policy::entity::machine::Entity, Configuration)
+        .erasable(policy::entity::whitelist::Entity, Configuration)
+        .global(policy::entity::cursor::Entity, "how far the feed of policies was followed")
+        .migrations(migrations::all())
+}
+
+#[async_trait::async_trait]
+impl Service for Incidents {
+    const NAME: &'static str = "incidents";
+    type Config = Config;
+
+    fn insecure(config: &Config) -> bool {
+        config.auth.is_insecure()
+    }
+
+    fn check(settings: &Settings<Config>) -> anyhow::Result<()> {
+        settings.service.check()
+    }
+
+    async fn build(context: Context<Config>) -> anyhow::Result<Parts> {
+        let Context { config, clock, shutdown, .. } = context;
+        let db = Db::connect(&config.database, Arc::new(registry())).await?;
+        let gate = Gate::default();
+        let incidents = Arc::new(Rpc { db: db.clone(), clock, detection: config.detection.clone() });
+        let ready = db.clone();
+        let (sweep, stop) = (db.clone(), shutdown.clone());
+        let mut parts = Parts::new(cwpp_contracts::FILE_DESCRIPTOR_SET)
+            .service(IncidentServiceGuarded::server(incidents, gate.clone()))
+            .service(ErasureServiceGuarded::server(Arc::new(Eraser::new(db.clone())), gate))
+            .authenticator(config.auth.authenticator()?)
+            .check(Check::new("database", move || {
+                let db = ready.clone();
+                async move { Ok(db.ready().await?) }
+            }))
+            .job("request-sweep", move || {
+                let (db, stop) = (sweep.clone(), stop.clone());
+                async move {
+                    tokio::select! {
+                        () = forget_requests(db) => {}
+                        () = stop.cancelled() => {}
+                    }
+                }
+            });
+        if !config.peers.configuration.is_empty() {
+            let channel = Channel::connect_lazy(&config.peers.configuration, &config.client())?
+                .with_descriptor(cwpp_contracts::FILE_DESCRIPTOR_SET)?;
+            let follower = Follower { db, client: PolicyServiceClient::new(channel) };
+            parts = parts.job("policies-follow", move || follow::run(follower.clone(), shutdown.clone()));
+        }
+        Ok(parts)
+    }
+
+    async fn migrate(context: Context<Config>, command: Migrate) -> anyhow::Result<String> {
+        migrate::run(&context.config.database, &registry(), command).await
+    }
+}
+
+/// Forgets old request ids for as long as the process lives. A replica that does it at the same time does no harm.
+async fn forget_requests(db: Db) {
+    let scope = SystemScope::job(Job::Sweep);
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        if let Err(error) = db.sweep_requests(&scope).await {
+            tracing::warn!(error = ?error, "old request ids could not be forgotten; the next round will");
+        }
+    }
+}

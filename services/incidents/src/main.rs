@@ -1,2 +1,7 @@
-//! The incidents service.
-fn main() {}
+//! The incidents service as a process.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cwpp_chassis::app::main::<cwpp_incidents::Incidents>()
+}

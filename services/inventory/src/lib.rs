@@ -1,1 +1,5 @@
 //! The inventory service.
+
+pub mod asset;
+pub mod config;
+pub mod keyset;

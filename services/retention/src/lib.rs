@@ -88,24 +88,7 @@ impl Service for Retention {
     }
 
     async fn migrate(context: Context<Config>, command: Migrate) -> anyhow::Result<String> {
-        let (database, registry) = (&context.config.database, registry());
-        Ok(match command {
-            Migrate::Up => {
-                let made = cwpp_storage::migrate::up(database, &registry).await?;
-                format!("{} steps made", made.len())
-            }
-            Migrate::Status => {
-                let steps = cwpp_storage::migrate::status(database, &registry).await?;
-                let lines =
-                    steps.iter().map(|step| format!("{} {}", step.at.as_deref().unwrap_or("pending"), step.name));
-                lines.collect::<Vec<_>>().join("\n")
-            }
-            Migrate::Plan => {
-                let steps = cwpp_storage::migrate::plan(database, &registry).await?;
-                let lines = steps.iter().map(|(name, sql)| format!("-- {name}\n{sql};"));
-                lines.collect::<Vec<_>>().join("\n")
-            }
-        })
+        cwpp_storage::migrate::run(&context.config.database, &registry(), command).await
     }
 }
 

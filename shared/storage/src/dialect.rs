@@ -282,7 +282,9 @@ impl Dialect {
         match self {
             // A lock's name has at most 64 characters, and so has a schema's.
             Self::MySql => {
-                format!("SELECT CAST(GET_LOCK(SHA2(CONCAT(DATABASE(), '.{service}.migrate'), 224), 60) AS SIGNED) AS held")
+                format!(
+                    "SELECT CAST(GET_LOCK(SHA2(CONCAT(DATABASE(), '.{service}.migrate'), 224), 60) AS SIGNED) AS held"
+                )
             }
             // Writers of one file exclude each other; each step takes the write lock with its check inside.
             Self::Sqlite => "SELECT 1 AS held".into(),
@@ -292,7 +294,9 @@ impl Dialect {
     /// Gives the migration lock back.
     pub fn give_migration_lock(self, service: &str) -> String {
         match self {
-            Self::MySql => format!("SELECT RELEASE_LOCK(SHA2(CONCAT(DATABASE(), '.{service}.migrate'), 224)) AS released"),
+            Self::MySql => {
+                format!("SELECT RELEASE_LOCK(SHA2(CONCAT(DATABASE(), '.{service}.migrate'), 224)) AS released")
+            }
             Self::Sqlite => "SELECT 1 AS released".into(),
         }
     }

@@ -60,8 +60,29 @@ pub async fn append(tx: &impl Writes, feed: &'static str, body: Vec<u8>) -> Stor
 
 /// Reads a tenant's entries after a position, oldest first.
 pub async fn changes(tx: &TenantRead, feed: &str, after: i64, limit: u64) -> StoreResult<Vec<Change>> {
+    read(tx, tx.app_id(), feed, after, limit).await
+}
+
+/// As [`changes`], for a system method whose feed is about tenants as such: in any state of the tenant.
+pub async fn changes_of(
+    tx: &SystemRead,
+    app_id: AppId,
+    feed: &str,
+    after: i64,
+    limit: u64,
+) -> StoreResult<Vec<Change>> {
+    read(tx, app_id, feed, after, limit).await
+}
+
+async fn read(
+    tx: &impl ConnectionTrait,
+    app_id: AppId,
+    feed: &str,
+    after: i64,
+    limit: u64,
+) -> StoreResult<Vec<Change>> {
     let sql = "SELECT position, body, written_at FROM feed WHERE app_id = ? AND feed = ? AND position > ? ORDER BY position LIMIT ?";
-    let values: [Value; 4] = [tx.app_id().get().into(), feed.into(), after.into(), limit.into()];
+    let values: [Value; 4] = [app_id.get().into(), feed.into(), after.into(), limit.into()];
     let rows = tx.query_all_raw(Statement::from_sql_and_values(tx.get_database_backend(), sql, values)).await?;
     rows.iter()
         .map(|r| {

@@ -63,7 +63,9 @@ pub struct Note {
 
 /// A deletion that this worker holds.
 pub struct Hold<'a> {
+    /// What the worker shares with the calls.
     pub desk: &'a Deletions,
+    /// The deletion and its lease.
     pub run: Run,
     name: String,
     lease: Lease,

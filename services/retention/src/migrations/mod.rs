@@ -7,7 +7,7 @@ use cwpp_storage::registry::Registry;
 use crate::{certificate, deletion, ledger, tenant};
 
 /// Returns the tables of the service.
-pub fn registry() -> Registry {
+pub(crate) fn registry() -> Registry {
     Registry::new("retention")
         .erasable(tenant::entity::opening::Entity, DataClass::Operational)
         .global(tenant::entity::cursor::Entity, "how far the tenants' feed was followed")

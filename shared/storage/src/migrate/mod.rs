@@ -4,7 +4,7 @@ pub(crate) mod own;
 mod run;
 mod table;
 
-pub use run::{Applied, check, plan, status, up};
+pub use run::{Applied, check, plan, run, status, up};
 pub use table::{Column, Table, column};
 
 use crate::dialect::{Dialect, Type};

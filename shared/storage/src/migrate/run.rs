@@ -1,3 +1,4 @@
+use cwpp_chassis::app::Migrate;
 use cwpp_chassis::{Error, Reason, Result};
 use sea_orm::Statement;
 
@@ -184,4 +185,22 @@ pub async fn check(db: &crate::Db) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Reason::SchemaNotReady, "the schema lacks steps: run `migrate up`").with("missing", missing))
+}
+
+/// Does what a service's `migrate` command asks for, and returns what it prints.
+pub async fn run(database: &Database, registry: &Registry, command: Migrate) -> anyhow::Result<String> {
+    Ok(match command {
+        Migrate::Up => match up(database, registry).await?.as_slice() {
+            [] => "the schema is up to date".to_owned(),
+            made => made.join("\n"),
+        },
+        Migrate::Status => {
+            let line = |step: &Applied| format!("{}\t{}", step.name, step.at.as_deref().unwrap_or("missing"));
+            status(database, registry).await?.iter().map(line).collect::<Vec<_>>().join("\n")
+        }
+        Migrate::Plan => {
+            let plan = plan(database, registry).await?;
+            plan.into_iter().map(|(step, sql)| format!("-- {step}\n{sql};")).collect::<Vec<_>>().join("\n")
+        }
+    })
 }

@@ -1,0 +1,182 @@
+//! Applies a received report: the difference only, under the lock of the machine's snapshots.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use cwpp_access::TenantScope;
+use cwpp_chassis::{Error, Reason, Result};
+use cwpp_storage::{Db, StoreResult, TenantTx};
+use uuid::Uuid;
+
+use super::batch::Batch;
+use super::class::fingerprint;
+use super::count::{self, Count};
+use super::diff::Diff;
+use super::{snapshot, store};
+
+/// Most rows that one transaction writes: it has to end within a second.
+pub const SLICE: usize = 5000;
+
+/// A report, received whole.
+#[derive(Debug)]
+pub struct Report {
+    /// The machine.
+    pub machine_id: Uuid,
+    /// When its token was made, in microseconds of the database's clock.
+    pub token_us: i64,
+    /// Its classes, sorted by number.
+    pub classes: Vec<Reported>,
+}
+
+/// A class of a report.
+#[derive(Debug)]
+pub struct Reported {
+    /// The items, sorted by key.
+    pub batch: Batch,
+    /// The host's digest.
+    pub digest: Vec<u8>,
+    /// Items that the host has, where more than were sent; 0 otherwise.
+    pub found: u32,
+}
+
+/// What was done with a class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// Items that are new.
+    pub added: u32,
+    /// Items that changed.
+    pub changed: u32,
+    /// Items that are gone.
+    pub removed: u32,
+    /// Items left alone.
+    pub unchanged: u32,
+}
+
+/// How far a report has come; each transaction goes on from here, and only its commit moves it.
+#[derive(Debug, Clone, Default)]
+struct Progress {
+    /// Classes that are done.
+    done: Vec<Applied>,
+    /// The class that is being written in slices.
+    slicing: Option<Slicing>,
+}
+
+#[derive(Debug, Clone)]
+struct Slicing {
+    diff: Diff,
+    /// Rows written.
+    at: usize,
+    /// The snapshot's version after the last slice.
+    version: i64,
+}
+
+/// Applies a report and returns what was done with each class, in the report's order.
+pub async fn apply(
+    db: &Db,
+    scope: &TenantScope,
+    report: &Report,
+    token_life: Duration,
+    now: DateTime<Utc>,
+) -> Result<Vec<Applied>> {
+    let mut progress = Progress::default();
+    let mut first = true;
+    while first || progress.done.len() < report.classes.len() {
+        let so_far = &progress;
+        progress = db
+            .write(scope, |tx| async move {
+                let next = step(&tx, report, so_far, first.then_some(token_life), now).await?;
+                Ok(next)
+            })
+            .await?;
+        first = false;
+    }
+    Ok(progress.done)
+}
+
+/// Does the work of one transaction.
+async fn step(
+    tx: &TenantTx,
+    report: &Report,
+    so_far: &Progress,
+    token_life: Option<Duration>,
+    now: DateTime<Utc>,
+) -> StoreResult<Progress> {
+    let left = &report.classes[so_far.done.len()..];
+    let numbers: Vec<i16> = left.iter().map(|c| c.batch.class.class() as i16).collect();
+    let snapshots = snapshot::lock(tx, report.machine_id, &numbers, now).await?;
+    if let Some(life) = token_life {
+        let age = tx.database_time().await?.timestamp_micros().saturating_sub(report.token_us);
+        if age > i64::try_from(life.as_micros()).unwrap_or(i64::MAX) {
+            return Err(stale("the report token has expired: negotiate again", "expired").into());
+        }
+    }
+    let mut progress = so_far.clone();
+    let mut counts: BTreeMap<i16, Count> = BTreeMap::new();
+    let mut room = SLICE;
+    for (class, old) in left.iter().zip(snapshots) {
+        if old.token_us > report.token_us {
+            return Err(stale("a newer report of this machine was applied: negotiate again", "newer").into());
+        }
+        let slicing = match progress.slicing.take() {
+            Some(slicing) if slicing.version == old.version => slicing,
+            Some(_) => return Err(stale("another report came in between: negotiate again", "overtaken").into()),
+            None => Slicing { diff: compare(tx, report, class, &old).await?, at: 0, version: old.version },
+        };
+        let Slicing { diff, at, .. } = slicing;
+        let rest = diff.rows() - at;
+        if rest > room && room < SLICE {
+            // It begins a transaction of its own.
+            break;
+        }
+        let to = at + rest.min(room);
+        let (removed, written) = diff.part(at, to);
+        store::remove(tx, report.machine_id, class.batch.class, removed).await?;
+        store::write(tx, report.machine_id, &class.batch, written, now).await?;
+        room -= to - at;
+
+        let added = written.iter().filter(|(_, new)| *new).count() as i64;
+        let change = Count { items: added - removed.len() as i64, machines: i64::from(old.is_new()) };
+        counts.insert(old.asset_class, change);
+        let complete = to == diff.rows();
+        let new = snapshot::Model {
+            digest: if complete { class.digest.clone() } else { Vec::new() },
+            fingerprint: fingerprint(class.batch.class, tx.scope_epoch()),
+            token_us: report.token_us,
+            items: old.items + change.items,
+            found: class.found.into(),
+            complete,
+            ..old.clone()
+        };
+        let version = old.version + 1;
+        if new != old {
+            // A repeat of what was applied writes nothing.
+            snapshot::put(tx, snapshot::Model { applied_at: now, version, ..new }).await?;
+        }
+        if !complete {
+            progress.slicing = Some(Slicing { diff, at: to, version });
+            break;
+        }
+        progress.done.push(Applied {
+            added: diff.added,
+            changed: diff.changed(),
+            removed: diff.removed.len() as u32,
+            unchanged: diff.unchanged,
+        });
+    }
+    count::add(tx, &counts).await?;
+    Ok(progress)
+}
+
+async fn compare(tx: &TenantTx, report: &Report, class: &Reported, old: &snapshot::Model) -> StoreResult<Diff> {
+    let stored = match old.is_new() {
+        // Nothing was ever stored, so there is nothing to read.
+        true => Vec::new(),
+        false => store::hashes(tx, class.batch.class, report.machine_id).await?,
+    };
+    Ok(Diff::between(&stored, class.batch.entries()))
+}
+
+fn stale(message: &str, cause: &str) -> Error {
+    Error::new(Reason::ReportTokenStale, message).with("cause", cause)
+}

@@ -1,0 +1,278 @@
+//! Asset classes: the trait that a class implements, and the registry of all.
+//!
+//! Everything special about a class is in its file. To add one: the message, its file, a line in [`CLASSES`] and in
+//! [`of_item`] and [`of_query`] (which do not compile without it), a migration, a fixture in the tests.
+
+pub mod account;
+pub mod system_package;
+
+use cwpp_chassis::Violations;
+use cwpp_contracts::common::v1::{StringMatch, string_match::How};
+use cwpp_contracts::inventory::v1::AssetClass;
+use cwpp_contracts::inventory::v1::asset_item::Item;
+use cwpp_contracts::inventory::v1::asset_query::Query;
+use cwpp_storage::{HasTenant, Registry};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, SelectStatement};
+use sea_orm::{DbErr, QueryResult};
+use uuid::Uuid;
+
+use super::check::Check;
+use super::natural_key::{NaturalKey, short};
+use super::row::Sink;
+use crate::keyset::Of;
+
+pub use account::Account;
+pub use system_package::SystemPackage;
+
+/// All classes, in the order of their numbers.
+pub static CLASSES: [&dyn Class; 2] = [&Account, &SystemPackage];
+
+/// The columns that every class has before its own, in the order of its table.
+pub const COMMON: [&str; 6] = ["app_id", "machine_id", "item_key", "row_hash", "first_seen_at", "updated_at"];
+
+/// Most items of one class that a report may hold.
+pub const CAP: u32 = 30_000;
+
+/// A column of a class's own.
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether a new value alone is no change: it is not hashed, and written only along with a change.
+    pub volatile: bool,
+}
+
+/// A column whose new value is a change.
+const fn steady(name: &'static str) -> Column {
+    Column { name, volatile: false }
+}
+
+/// A column whose new value alone is no change.
+const fn volatile(name: &'static str) -> Column {
+    Column { name, volatile: true }
+}
+
+/// An order of a class's rows: its column, then the machine, then the item key, all in one index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order {
+    /// The index that spells it.
+    pub index: &'static str,
+    /// The column.
+    pub column: &'static str,
+    /// What the column holds.
+    pub of: Of,
+}
+
+/// How a query is answered.
+#[derive(Debug)]
+pub struct Plan {
+    /// The order, which is the driving filter's own where there is one.
+    pub order: Order,
+    /// Whether filter or order were asked for, so that the rows of one machine are put into this order as well.
+    pub asked: bool,
+    /// The driving filter: a range of the order's index.
+    pub range: Condition,
+    /// Conditions that are looked for among the rows of the range.
+    pub residual: Option<Condition>,
+}
+
+impl Plan {
+    fn new(order: Order, asked: bool) -> Self {
+        Self { order, asked, range: Condition::all(), residual: None }
+    }
+
+    fn ranged(mut self, condition: Condition) -> Self {
+        self.range = condition;
+        self.asked = true;
+        self
+    }
+
+    /// Takes the order that was asked for; a driving filter admits only its own.
+    fn reorder(&mut self, wanted: Order, driven: bool, field: &str, violations: &mut Violations) {
+        if driven && wanted != self.order {
+            violations.push(field, "must be the order of the driving filter, or absent");
+        }
+        self.order = wanted;
+        self.asked = true;
+    }
+
+    fn and(mut self, condition: Expr) -> Self {
+        self.residual = Some(self.residual.unwrap_or_else(Condition::all).add(condition));
+        self
+    }
+}
+
+/// Everything special about a class.
+pub trait Class: std::fmt::Debug + Send + Sync {
+    /// Its number in the contract.
+    fn class(&self) -> AssetClass;
+    /// Its name in labels and paths of fields.
+    fn name(&self) -> &'static str;
+    /// Its table.
+    fn table(&self) -> &'static str;
+    /// Rises when the same item is stored in another way than before: its schema, limits or redactions changed.
+    fn revision(&self) -> u32;
+    /// Its own columns, in the order of its table and of [`Class::store`].
+    fn columns(&self) -> &'static [Column];
+    /// Every order of its rows, each with its own index.
+    fn orders(&self) -> &'static [Order];
+    /// Most items of a report.
+    fn cap(&self) -> u32 {
+        CAP
+    }
+    /// Checks an item, cuts long texts, redacts.
+    fn check(&self, item: &mut Item, check: &mut Check<'_>);
+    /// Encodes the natural key.
+    fn natural_key(&self, item: &Item, key: &mut NaturalKey);
+    /// Writes the values of its own columns.
+    fn store(&self, item: &Item, sink: &mut dyn Sink);
+    /// Reads an item back.
+    fn load(&self, row: &QueryResult) -> Result<Item, DbErr>;
+    /// Starts a selection of a tenant's rows with all columns.
+    fn rows(&self, whose: Whose<'_>) -> SelectStatement;
+    /// Chooses driving filter, order and residual conditions.
+    fn plan(&self, query: &Query, violations: &mut Violations) -> Plan;
+    /// Adds its table to the registry for erasure.
+    fn register(&self, registry: Registry) -> Registry;
+}
+
+/// A tenant, whichever guard stands for it.
+#[derive(Clone, Copy)]
+pub struct Whose<'a>(pub &'a (dyn HasTenant + Sync));
+
+impl HasTenant for Whose<'_> {
+    fn app_id(&self) -> cwpp_access::AppId {
+        self.0.app_id()
+    }
+}
+
+impl std::fmt::Debug for Whose<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Whose(..)")
+    }
+}
+
+/// Finds a class by its number.
+pub fn by_number(number: i32) -> Option<&'static dyn Class> {
+    CLASSES.iter().copied().find(|c| c.class() as i32 == number)
+}
+
+/// Finds the class of an item.
+pub fn of_item(item: &Item) -> &'static dyn Class {
+    match item {
+        Item::Account(_) => &Account,
+        Item::SystemPackage(_) => &SystemPackage,
+    }
+}
+
+/// Finds the class of a query.
+pub fn of_query(query: &Query) -> &'static dyn Class {
+    match query {
+        Query::Account(_) => &Account,
+        Query::SystemPackage(_) => &SystemPackage,
+    }
+}
+
+/// Fingerprints how this server stores a class: a stored digest counts only where the fingerprint is the same, so that
+/// neither a release nor a deletion leaves stale rows.
+pub fn fingerprint(class: &dyn Class, scope_epoch: i64) -> Uuid {
+    let mut hash = blake3::Hasher::new();
+    hash.update(class.table().as_bytes());
+    hash.update(&class.revision().to_le_bytes());
+    hash.update(&class.cap().to_le_bytes());
+    for column in class.columns() {
+        hash.update(&[u8::from(column.volatile)]);
+        hash.update(column.name.as_bytes());
+    }
+    hash.update(&scope_epoch.to_le_bytes());
+    short(&hash.finalize())
+}
+
+/// Translates a text filter that drives: exact or prefix, as a range of an index.
+pub fn drive(column: &'static str, by: &StringMatch, field: &str, violations: &mut Violations) -> Condition {
+    let (text, prefix) = match &by.how {
+        Some(How::Exact(text)) => (text, false),
+        Some(How::Prefix(text)) => (text, true),
+        Some(How::Contains(_)) => {
+            violations.push(format!("{field}.contains"), "cannot find rows by itself: use exact or prefix");
+            return Condition::all();
+        }
+        None => {
+            violations.push(field, "exactly one of exact and prefix must be set");
+            return Condition::all();
+        }
+    };
+    let characters = text.chars().count();
+    if !(1..=255).contains(&characters) {
+        let which = if prefix { "prefix" } else { "exact" };
+        violations.push(format!("{field}.{which}"), format!("must have 1 to 255 characters, has {characters}"));
+        return Condition::all();
+    }
+    let column = Expr::col(column);
+    if !prefix {
+        return Condition::all().add(column.eq(text.as_str()));
+    }
+    let from = Condition::all().add(column.clone().gte(text.as_str()));
+    match successor(text) {
+        Some(end) => from.add(column.lt(end)),
+        None => from,
+    }
+}
+
+/// Returns the first text after all those that start with `prefix`; none where there is no such text.
+fn successor(prefix: &str) -> Option<String> {
+    let mut text = prefix.to_owned();
+    while let Some(last) = text.pop() {
+        let next = if last == '\u{d7ff}' { Some('\u{e000}') } else { char::from_u32(last as u32 + 1) };
+        if let Some(next) = next {
+            text.push(next);
+            return Some(text);
+        }
+    }
+    None
+}
+
+/// Checks an enum of a query: absent is zero.
+fn enumerated<E: TryFrom<i32>>(field: &str, value: i32, violations: &mut Violations) -> bool {
+    let known = E::try_from(value).is_ok();
+    violations.check(known, field, format!("{value} is no value of this enum")) && value != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_registry_has_every_class_of_the_contract_once() {
+        let mut numbers: Vec<i32> = CLASSES.iter().map(|c| c.class() as i32).collect();
+        numbers.dedup();
+        let known: Vec<i32> = (1..200).filter(|n| AssetClass::try_from(*n).is_ok()).collect();
+        assert_eq!(numbers, known);
+    }
+
+    #[test]
+    fn no_class_has_more_than_four_orders_or_two_of_one_index() {
+        for class in CLASSES {
+            let mut indexes: Vec<_> = class.orders().iter().map(|o| o.index).collect();
+            assert!(indexes.len() <= 4, "{class:?}");
+            indexes.sort_unstable();
+            indexes.dedup();
+            assert_eq!(indexes.len(), class.orders().len(), "{class:?}");
+        }
+    }
+
+    #[test]
+    fn a_deletion_changes_every_fingerprint() {
+        for class in CLASSES {
+            assert_ne!(fingerprint(class, 0), fingerprint(class, 1));
+        }
+    }
+
+    #[test]
+    fn the_successor_ends_a_prefix() {
+        assert_eq!(successor("ab").as_deref(), Some("ac"));
+        assert_eq!(successor("a\u{10ffff}").as_deref(), Some("b"));
+        assert_eq!(successor("\u{d7ff}").as_deref(), Some("\u{e000}"));
+        assert_eq!(successor("\u{10ffff}"), None);
+    }
+}

@@ -1,0 +1,258 @@
+//! Accounts of the operating system.
+
+use cwpp_chassis::Violations;
+use cwpp_contracts::common::v1::DataClass;
+use cwpp_contracts::inventory::v1 as api;
+use cwpp_contracts::inventory::v1::account_query::Driving;
+use cwpp_contracts::inventory::v1::{AccountOrder, AssetClass, LoginType, PasswordStatus};
+use cwpp_storage::{Registry, Tenanted};
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::SelectStatement;
+use sea_orm::{FromQueryResult, QueryResult, QueryTrait};
+
+use super::{Class, Column as Own, Item, Order, Plan, Query, Whose, drive, enumerated, steady, volatile};
+use crate::asset::check::{Check, instant, timestamp};
+use crate::asset::natural_key::NaturalKey;
+use crate::asset::row::Sink;
+use crate::keyset::Of;
+
+/// Most names of further groups.
+const GROUPS: usize = 256;
+
+static COLUMNS: [Own; 19] = [
+    steady("name"),
+    steady("uid"),
+    steady("gid"),
+    steady("group_name"),
+    steady("further_groups"),
+    steady("home"),
+    steady("shell"),
+    steady("comment"),
+    steady("enabled"),
+    steady("sudo"),
+    steady("interactive"),
+    steady("login_type"),
+    steady("password_changed_at"),
+    steady("password_expires_at"),
+    steady("password_status"),
+    volatile("last_login_at"),
+    volatile("last_login_source"),
+    volatile("last_login_terminal"),
+    steady("escaped"),
+];
+
+const FIRST_SEEN: Order =
+    Order { index: "asset_account_first_seen", column: "first_seen_at", of: Of::Time };
+const NAME: Order = Order { index: "asset_account_name", column: "name", of: Of::Text };
+const UID: Order = Order { index: "asset_account_uid", column: "uid", of: Of::Unsigned };
+static ORDERS: [Order; 3] = [FIRST_SEEN, NAME, UID];
+
+/// An account as stored.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "asset_account")]
+pub struct Model {
+    /// The tenant.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub app_id: i64,
+    /// The machine.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub machine_id: Uuid,
+    /// Hash of the natural key: the name.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub item_key: Uuid,
+    /// Hash of the steady columns.
+    pub row_hash: Uuid,
+    /// When it was seen first.
+    pub first_seen_at: DateTimeUtc,
+    /// When it changed last.
+    pub updated_at: DateTimeUtc,
+    /// Account name.
+    pub name: String,
+    /// User id.
+    pub uid: u32,
+    /// Id of the primary group.
+    pub gid: u32,
+    /// Name of the primary group.
+    pub group_name: String,
+    /// Names of further groups, a JSON array.
+    pub further_groups: Json,
+    /// Home folder.
+    pub home: String,
+    /// Login shell.
+    pub shell: String,
+    /// Full name or comment.
+    pub comment: String,
+    /// Whether it may be used at all.
+    pub enabled: Option<bool>,
+    /// Whether it may become root by sudo.
+    pub sudo: Option<bool>,
+    /// Whether its shell allows a session.
+    pub interactive: bool,
+    /// How it may log in (`LoginType`).
+    pub login_type: i16,
+    /// When the password was changed last.
+    pub password_changed_at: Option<DateTimeUtc>,
+    /// When the password expires.
+    pub password_expires_at: Option<DateTimeUtc>,
+    /// State of the password (`PasswordStatus`).
+    pub password_status: i16,
+    /// Last login.
+    pub last_login_at: Option<DateTimeUtc>,
+    /// Where it came from.
+    pub last_login_source: String,
+    /// Its terminal.
+    pub last_login_terminal: String,
+    /// Whether a text held bytes that are no UTF-8.
+    pub escaped: bool,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Tenanted for Entity {
+    const APP_ID: Column = Column::AppId;
+}
+
+/// The class.
+#[derive(Debug)]
+pub struct Account;
+
+impl Class for Account {
+    fn class(&self) -> AssetClass {
+        AssetClass::Account
+    }
+
+    fn name(&self) -> &'static str {
+        "account"
+    }
+
+    fn table(&self) -> &'static str {
+        "asset_account"
+    }
+
+    fn revision(&self) -> u32 {
+        1
+    }
+
+    fn columns(&self) -> &'static [Own] {
+        &COLUMNS
+    }
+
+    fn orders(&self) -> &'static [Order] {
+        &ORDERS
+    }
+
+    fn check(&self, item: &mut Item, check: &mut Check<'_>) {
+        let Item::Account(a) = item else { return };
+        check.key("account.name", &a.name, 1, 255);
+        check.known::<LoginType>("account.login_type", a.login_type);
+        check.known::<PasswordStatus>("account.password_status", a.password_status);
+        check.time("account.password_change_time", &mut a.password_change_time);
+        check.time("account.password_expire_time", &mut a.password_expire_time);
+        check.time("account.last_login_time", &mut a.last_login_time);
+        check.clip(&mut a.group_name, 255);
+        check.clip_list(&mut a.groups, GROUPS);
+        a.groups.iter_mut().for_each(|g| check.clip(g, 255));
+        check.clip(&mut a.home, 4096);
+        check.clip(&mut a.shell, 4096);
+        check.clip(&mut a.comment, 1024);
+        check.clip(&mut a.last_login_source, 255);
+        check.clip(&mut a.last_login_terminal, 63);
+    }
+
+    fn natural_key(&self, item: &Item, key: &mut NaturalKey) {
+        if let Item::Account(a) = item {
+            key.text(&a.name);
+        }
+    }
+
+    fn store(&self, item: &Item, sink: &mut dyn Sink) {
+        let Item::Account(a) = item else { return };
+        sink.text(&a.name);
+        sink.unsigned(a.uid);
+        sink.unsigned(a.gid);
+        sink.text(&a.group_name);
+        sink.texts(&a.groups);
+        sink.text(&a.home);
+        sink.text(&a.shell);
+        sink.text(&a.comment);
+        sink.flag(a.enabled);
+        sink.flag(a.sudo);
+        sink.flag(Some(a.interactive));
+        sink.small(a.login_type as i16);
+        sink.time(instant(a.password_change_time));
+        sink.time(instant(a.password_expire_time));
+        sink.small(a.password_status as i16);
+        sink.time(instant(a.last_login_time));
+        sink.text(&a.last_login_source);
+        sink.text(&a.last_login_terminal);
+        sink.flag(Some(a.escaped));
+    }
+
+    fn load(&self, row: &QueryResult) -> Result<Item, DbErr> {
+        let m = Model::from_query_result(row, "")?;
+        let groups = serde_json::from_value(m.further_groups).map_err(|e| DbErr::Json(e.to_string()))?;
+        Ok(Item::Account(api::Account {
+            name: m.name,
+            uid: m.uid,
+            gid: m.gid,
+            group_name: m.group_name,
+            groups,
+            home: m.home,
+            shell: m.shell,
+            comment: m.comment,
+            enabled: m.enabled,
+            sudo: m.sudo,
+            interactive: m.interactive,
+            login_type: m.login_type.into(),
+            password_change_time: m.password_changed_at.map(timestamp),
+            password_expire_time: m.password_expires_at.map(timestamp),
+            password_status: m.password_status.into(),
+            last_login_time: m.last_login_at.map(timestamp),
+            last_login_source: m.last_login_source,
+            last_login_terminal: m.last_login_terminal,
+            escaped: m.escaped,
+        }))
+    }
+
+    fn rows(&self, whose: Whose<'_>) -> SelectStatement {
+        Entity::of(&whose).into_query()
+    }
+
+    fn plan(&self, query: &Query, violations: &mut Violations) -> Plan {
+        let Query::Account(q) = query else { return Plan::new(FIRST_SEEN, false) };
+        let mut plan = match &q.driving {
+            Some(Driving::Name(by)) => {
+                Plan::new(NAME, true).ranged(drive("name", by, "query.account.name", violations))
+            }
+            Some(Driving::Uid(uid)) => Plan::new(UID, true).ranged(Condition::all().add(Column::Uid.eq(*uid))),
+            None => Plan::new(FIRST_SEEN, false),
+        };
+        match AccountOrder::try_from(q.order) {
+            Ok(AccountOrder::Unspecified) => {}
+            Ok(order) => {
+                let wanted = match order {
+                    AccountOrder::Name => NAME,
+                    AccountOrder::Uid => UID,
+                    _ => FIRST_SEEN,
+                };
+                plan.reorder(wanted, q.driving.is_some(), "query.account.order", violations);
+            }
+            Err(_) => violations.push("query.account.order", format!("{} is no value of this enum", q.order)),
+        }
+        if let Some(sudo) = q.sudo {
+            plan = plan.and(Column::Sudo.eq(sudo));
+        }
+        if let Some(interactive) = q.interactive {
+            plan = plan.and(Column::Interactive.eq(interactive));
+        }
+        if enumerated::<PasswordStatus>("query.account.password_status", q.password_status, violations) {
+            plan = plan.and(Column::PasswordStatus.eq(q.password_status as i16));
+        }
+        plan
+    }
+
+    fn register(&self, registry: Registry) -> Registry {
+        registry.erasable(Entity, DataClass::Resource)
+    }
+}

@@ -1,0 +1,201 @@
+//! Packages of the package manager.
+
+use cwpp_chassis::Violations;
+use cwpp_contracts::common::v1::DataClass;
+use cwpp_contracts::inventory::v1 as api;
+use cwpp_contracts::inventory::v1::system_package_query::Driving;
+use cwpp_contracts::inventory::v1::{AssetClass, PackageKind, SystemPackageOrder};
+use cwpp_storage::{Registry, Tenanted};
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::SelectStatement;
+use sea_orm::{FromQueryResult, QueryResult, QueryTrait};
+
+use super::{Class, Column as Own, Item, Order, Plan, Query, Whose, drive, enumerated, steady};
+use crate::asset::check::{Check, instant, timestamp};
+use crate::asset::natural_key::NaturalKey;
+use crate::asset::row::Sink;
+use crate::keyset::Of;
+
+static COLUMNS: [Own; 9] = [
+    steady("kind"),
+    steady("name"),
+    steady("version"),
+    steady("architecture"),
+    steady("source_name"),
+    steady("source_version"),
+    steady("installed_at"),
+    steady("purl"),
+    steady("escaped"),
+];
+
+const FIRST_SEEN: Order =
+    Order { index: "asset_system_package_first_seen", column: "first_seen_at", of: Of::Time };
+const NAME: Order = Order { index: "asset_system_package_name", column: "name", of: Of::Text };
+const INSTALLED: Order =
+    Order { index: "asset_system_package_installed", column: "installed_at", of: Of::Time };
+static ORDERS: [Order; 3] = [FIRST_SEEN, NAME, INSTALLED];
+
+/// A package as stored.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "asset_system_package")]
+pub struct Model {
+    /// The tenant.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub app_id: i64,
+    /// The machine.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub machine_id: Uuid,
+    /// Hash of the natural key: kind, name, architecture, version.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub item_key: Uuid,
+    /// Hash of the steady columns.
+    pub row_hash: Uuid,
+    /// When it was seen first.
+    pub first_seen_at: DateTimeUtc,
+    /// When it changed last.
+    pub updated_at: DateTimeUtc,
+    /// The package manager (`PackageKind`).
+    pub kind: i16,
+    /// Name.
+    pub name: String,
+    /// Version as the package manager writes it.
+    pub version: String,
+    /// Architecture.
+    pub architecture: String,
+    /// Name of the source package.
+    pub source_name: String,
+    /// Version of the source package.
+    pub source_version: String,
+    /// When it was installed or upgraded.
+    pub installed_at: Option<DateTimeUtc>,
+    /// Package URL.
+    pub purl: String,
+    /// Whether a text held bytes that are no UTF-8.
+    pub escaped: bool,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Tenanted for Entity {
+    const APP_ID: Column = Column::AppId;
+}
+
+/// The class.
+#[derive(Debug)]
+pub struct SystemPackage;
+
+impl Class for SystemPackage {
+    fn class(&self) -> AssetClass {
+        AssetClass::SystemPackage
+    }
+
+    fn name(&self) -> &'static str {
+        "system_package"
+    }
+
+    fn table(&self) -> &'static str {
+        "asset_system_package"
+    }
+
+    fn revision(&self) -> u32 {
+        1
+    }
+
+    fn columns(&self) -> &'static [Own] {
+        &COLUMNS
+    }
+
+    fn orders(&self) -> &'static [Order] {
+        &ORDERS
+    }
+
+    fn check(&self, item: &mut Item, check: &mut Check<'_>) {
+        let Item::SystemPackage(p) = item else { return };
+        if p.kind == 0 {
+            check.refuse("system_package.kind", "must be given");
+        } else {
+            check.known::<PackageKind>("system_package.kind", p.kind);
+        }
+        check.key("system_package.name", &p.name, 1, 255);
+        check.key("system_package.version", &p.version, 1, 255);
+        check.key("system_package.architecture", &p.architecture, 0, 63);
+        check.time("system_package.install_time", &mut p.install_time);
+        check.clip(&mut p.source_name, 255);
+        check.clip(&mut p.source_version, 255);
+        check.clip(&mut p.purl, 1024);
+    }
+
+    fn natural_key(&self, item: &Item, key: &mut NaturalKey) {
+        if let Item::SystemPackage(p) = item {
+            key.number(p.kind.into()).text(&p.name).text(&p.architecture).text(&p.version);
+        }
+    }
+
+    fn store(&self, item: &Item, sink: &mut dyn Sink) {
+        let Item::SystemPackage(p) = item else { return };
+        sink.small(p.kind as i16);
+        sink.text(&p.name);
+        sink.text(&p.version);
+        sink.text(&p.architecture);
+        sink.text(&p.source_name);
+        sink.text(&p.source_version);
+        sink.time(instant(p.install_time));
+        sink.text(&p.purl);
+        sink.flag(Some(p.escaped));
+    }
+
+    fn load(&self, row: &QueryResult) -> Result<Item, DbErr> {
+        let m = Model::from_query_result(row, "")?;
+        Ok(Item::SystemPackage(api::SystemPackage {
+            kind: m.kind.into(),
+            name: m.name,
+            version: m.version,
+            architecture: m.architecture,
+            source_name: m.source_name,
+            source_version: m.source_version,
+            install_time: m.installed_at.map(timestamp),
+            purl: m.purl,
+            escaped: m.escaped,
+        }))
+    }
+
+    fn rows(&self, whose: Whose<'_>) -> SelectStatement {
+        Entity::of(&whose).into_query()
+    }
+
+    fn plan(&self, query: &Query, violations: &mut Violations) -> Plan {
+        let Query::SystemPackage(q) = query else { return Plan::new(FIRST_SEEN, false) };
+        let mut plan = match &q.driving {
+            Some(Driving::Name(by)) => {
+                Plan::new(NAME, true).ranged(drive("name", by, "query.system_package.name", violations))
+            }
+            None => Plan::new(FIRST_SEEN, false),
+        };
+        match SystemPackageOrder::try_from(q.order) {
+            Ok(SystemPackageOrder::Unspecified) => {}
+            Ok(order) => {
+                let wanted = match order {
+                    SystemPackageOrder::Name => NAME,
+                    SystemPackageOrder::InstallTime => INSTALLED,
+                    _ => FIRST_SEEN,
+                };
+                plan.reorder(wanted, q.driving.is_some(), "query.system_package.order", violations);
+            }
+            Err(_) => violations.push("query.system_package.order", format!("{} is no value of this enum", q.order)),
+        }
+        if q.version.len() > 255 {
+            violations.push("query.system_package.version", format!("must have at most 255 bytes, has {}", q.version.len()));
+        } else if !q.version.is_empty() {
+            plan = plan.and(Column::Version.eq(q.version.as_str()));
+        }
+        if enumerated::<PackageKind>("query.system_package.kind", q.kind, violations) {
+            plan = plan.and(Column::Kind.eq(q.kind as i16));
+        }
+        plan
+    }
+
+    fn register(&self, registry: Registry) -> Registry {
+        registry.erasable(Entity, DataClass::Resource)
+    }
+}

@@ -1,0 +1,114 @@
+//! A row's own columns, written once in a class and used twice: hashed, and bound to a statement.
+
+use chrono::{DateTime, Utc};
+use sea_orm::Value;
+use uuid::Uuid;
+
+use super::class::Column;
+use super::natural_key::short;
+
+/// Takes the values of a class's own columns, in the order of [`super::class::Class::columns`].
+pub trait Sink {
+    /// Takes a text.
+    fn text(&mut self, value: &str);
+    /// Takes texts, kept as a JSON array.
+    fn texts(&mut self, value: &[String]);
+    /// Takes a stored enum.
+    fn small(&mut self, value: i16);
+    /// Takes a number.
+    fn unsigned(&mut self, value: u32);
+    /// Takes a flag; none is unknown.
+    fn flag(&mut self, value: Option<bool>);
+    /// Takes a time cut to microseconds; none is unknown.
+    fn time(&mut self, value: Option<DateTime<Utc>>);
+}
+
+/// Hashes the values that make a change: all but the volatile ones.
+#[derive(Debug)]
+pub struct RowHash<'a> {
+    bytes: &'a mut Vec<u8>,
+    columns: std::slice::Iter<'static, Column>,
+}
+
+impl<'a> RowHash<'a> {
+    /// Starts a row; the buffer is kept for the next.
+    pub fn start(bytes: &'a mut Vec<u8>, columns: &'static [Column]) -> Self {
+        bytes.clear();
+        Self { bytes, columns: columns.iter() }
+    }
+
+    /// Returns the hash, 16 bytes.
+    pub fn finish(self) -> Uuid {
+        short(&blake3::hash(self.bytes))
+    }
+
+    fn put(&mut self, tag: u8, value: &[u8]) {
+        if self.columns.next().is_some_and(|c| c.volatile) {
+            return;
+        }
+        self.bytes.push(tag);
+        self.bytes.extend_from_slice(&(value.len() as u64).to_le_bytes());
+        self.bytes.extend_from_slice(value);
+    }
+}
+
+impl Sink for RowHash<'_> {
+    fn text(&mut self, value: &str) {
+        self.put(1, value.as_bytes());
+    }
+
+    fn texts(&mut self, value: &[String]) {
+        let mut all = Vec::with_capacity(value.iter().map(|t| t.len() + 8).sum());
+        for text in value {
+            all.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            all.extend_from_slice(text.as_bytes());
+        }
+        self.put(2, &all);
+    }
+
+    fn small(&mut self, value: i16) {
+        self.put(3, &value.to_le_bytes());
+    }
+
+    fn unsigned(&mut self, value: u32) {
+        self.put(4, &value.to_le_bytes());
+    }
+
+    fn flag(&mut self, value: Option<bool>) {
+        self.put(5, &[value.map_or(2, u8::from)]);
+    }
+
+    fn time(&mut self, value: Option<DateTime<Utc>>) {
+        match value {
+            Some(at) => self.put(6, &at.timestamp_micros().to_le_bytes()),
+            None => self.put(7, &[]),
+        }
+    }
+}
+
+/// Collects the values for a statement.
+impl Sink for Vec<Value> {
+    fn text(&mut self, value: &str) {
+        self.push(Value::String(Some(value.to_owned())));
+    }
+
+    fn texts(&mut self, value: &[String]) {
+        self.push(Value::Json(Some(Box::new(value.into()))));
+    }
+
+    fn small(&mut self, value: i16) {
+        self.push(Value::SmallInt(Some(value)));
+    }
+
+    fn unsigned(&mut self, value: u32) {
+        self.push(Value::Unsigned(Some(value)));
+    }
+
+    fn flag(&mut self, value: Option<bool>) {
+        self.push(Value::Bool(value));
+    }
+
+    fn time(&mut self, value: Option<DateTime<Utc>>) {
+        self.push(Value::ChronoDateTimeUtc(value));
+    }
+}

@@ -1,0 +1,132 @@
+//! Snapshots: one row per machine and class, which is the lock of the machine's rows, remembers what was applied last,
+//! and counts what is stored.
+
+use std::collections::HashMap;
+
+use cwpp_storage::{HasTenant, StoreResult, TenantTx, Tenanted};
+use sea_orm::{IntoActiveModel, QueryFilter, QueryOrder};
+use sea_orm::entity::prelude::*;
+
+use super::class::{by_number, fingerprint};
+use crate::shape;
+
+/// What is stored of one class of one machine.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "asset_snapshot")]
+pub struct Model {
+    /// The tenant.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub app_id: i64,
+    /// The machine.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub machine_id: Uuid,
+    /// The class (`AssetClass`).
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub asset_class: i16,
+    /// The digest that the host gave for what was applied; empty while a report is being applied in slices.
+    pub digest: Vec<u8>,
+    /// How the server that applied it stores the class.
+    pub fingerprint: Uuid,
+    /// Time of the newest report token that was used, in microseconds; 0 in a row that was only just locked.
+    pub token_us: i64,
+    /// Rows stored.
+    pub items: i64,
+    /// Items that the host has, where more than were sent; 0 otherwise.
+    pub found: i64,
+    /// Whether all slices of the report were applied.
+    pub complete: bool,
+    /// When it was applied.
+    pub applied_at: DateTimeUtc,
+    /// Rises with each write: whoever writes in slices sees by it whether somebody came in between.
+    pub version: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Tenanted for Entity {
+    const APP_ID: Column = Column::AppId;
+}
+
+impl Model {
+    /// Says whether nothing was ever applied under this row.
+    pub fn is_new(&self) -> bool {
+        self.token_us == 0
+    }
+}
+
+/// What a host says it has of a class.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// The class.
+    pub class: i16,
+    /// The host's digest.
+    pub digest: Vec<u8>,
+}
+
+impl Offer {
+    /// Says whether that is what is stored, and stored as this server would store it.
+    pub fn is_stored(&self, snapshot: &Model, scope_epoch: i64) -> bool {
+        let Some(class) = by_number(self.class.into()) else { return false };
+        snapshot.complete && snapshot.digest == self.digest && snapshot.fingerprint == fingerprint(class, scope_epoch)
+    }
+}
+
+/// Finds the snapshots of machines, by machine and class.
+pub async fn of_machines(tx: &TenantTx, ids: &[Uuid]) -> StoreResult<HashMap<(Uuid, i16), Model>> {
+    let mut found = HashMap::with_capacity(ids.len() * 2);
+    for ids in shape::padded(ids) {
+        for row in Entity::of(tx).filter(Column::MachineId.is_in(ids)).all(tx).await? {
+            found.insert((row.machine_id, row.asset_class), row);
+        }
+    }
+    Ok(found)
+}
+
+/// Locks the snapshots of a machine's classes, which are sorted, and returns them. Rows that were not there are made,
+/// and seen by nobody else before the commit.
+pub async fn lock(tx: &TenantTx, machine_id: Uuid, classes: &[i16], now: DateTimeUtc) -> StoreResult<Vec<Model>> {
+    let row = |class: &i16| Model {
+        app_id: tx.app_id().get(),
+        machine_id,
+        asset_class: *class,
+        digest: Vec::new(),
+        fingerprint: Uuid::nil(),
+        token_us: 0,
+        items: 0,
+        found: 0,
+        complete: false,
+        applied_at: now,
+        version: 0,
+    };
+    // Refreshing a part of the key changes nothing and still takes the lock.
+    let rows = classes.iter().map(row).map(IntoActiveModel::into_active_model).collect();
+    Entity::upsert_all_of(tx, rows, &[Column::AssetClass]).await?;
+    let classes = classes.iter().copied();
+    Ok(Entity::of(tx)
+        .filter(Column::MachineId.eq(machine_id))
+        .filter(Column::AssetClass.is_in(classes))
+        .order_by_asc(Column::AssetClass)
+        .all(tx)
+        .await?)
+}
+
+/// Writes a snapshot that is locked.
+pub async fn put(tx: &TenantTx, row: Model) -> StoreResult<()> {
+    let refreshed = [
+        Column::Digest,
+        Column::Fingerprint,
+        Column::TokenUs,
+        Column::Items,
+        Column::Found,
+        Column::Complete,
+        Column::AppliedAt,
+        Column::Version,
+    ];
+    Ok(Entity::upsert_all_of(tx, vec![row.into_active_model()], &refreshed).await?)
+}
+
+/// Finds the snapshots of one machine.
+pub async fn of_machine(db: &(impl ConnectionTrait + HasTenant), machine_id: Uuid) -> StoreResult<Vec<Model>> {
+    Ok(Entity::of(db).filter(Column::MachineId.eq(machine_id)).all(db).await?)
+}

@@ -1,0 +1,82 @@
+//! The settings of inventory, beside the chassis' own.
+
+use std::time::Duration;
+
+use cwpp_access::Auth;
+use cwpp_storage::Database;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The sections of inventory.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How callers prove who they are.
+    pub auth: Auth,
+    /// The database. `database.key_files` also makes report tokens: replicas share them.
+    pub database: Database,
+    /// How reports are received.
+    pub report: Report,
+    /// How signs of life are written.
+    pub liveness: Liveness,
+    /// How counts are folded.
+    pub counts: Counts,
+}
+
+/// How reports are received.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Report {
+    /// How long a report token is good for, by the database's clock.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub token_life: Duration,
+    /// Memory for reports being received, in bytes; reserved by what each declares.
+    pub budget_bytes: u64,
+    /// Longest wait for the next message of a report.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub idle_timeout: Duration,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self {
+            token_life: Duration::from_secs(15 * 60),
+            budget_bytes: 96 << 20,
+            idle_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How signs of life are written.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Liveness {
+    /// How long a sign of life waits for others of its tenant while fewer than 20 are there.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub linger: Duration,
+}
+
+impl Default for Liveness {
+    fn default() -> Self {
+        Self { linger: Duration::from_millis(4) }
+    }
+}
+
+/// How counts are folded.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Counts {
+    /// How often pending changes of counts are folded. Reads are exact in between.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub fold_interval: Duration,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self { fold_interval: Duration::from_secs(2) }
+    }
+}

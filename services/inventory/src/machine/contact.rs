@@ -1,0 +1,235 @@
+//! Contacts of machines, written together: heartbeats and negotiations of one tenant that come at the same time share a
+//! transaction, which also reads what they are answered with.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use cwpp_access::{AppId, TenantScope};
+use cwpp_chassis::{Clock, Error, Reason, Result};
+use cwpp_storage::{Db, StoreResult, TenantTx};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::skew::Skew;
+use super::{liveness, store};
+use crate::asset::snapshot::{self, Offer};
+
+/// Contacts that are written without waiting for more.
+const ENOUGH: usize = 20;
+/// Most contacts in one transaction.
+const MOST: usize = 1000;
+
+/// A machine was heard of.
+#[derive(Debug, Clone)]
+pub struct Contact {
+    /// The machine.
+    pub machine_id: Uuid,
+    /// The agent's nonce; none where this kind of contact carries none.
+    pub nonce: Option<Vec<u8>>,
+    /// The host's clock.
+    pub observed: Option<DateTime<Utc>>,
+    /// Its load; none where this kind of contact carries none.
+    pub load: Option<Load>,
+    /// What it could report; empty for a heartbeat.
+    pub classes: Vec<Offer>,
+}
+
+/// The load of a machine in percent.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Processor.
+    pub cpu: Option<f64>,
+    /// Memory.
+    pub memory: Option<f64>,
+    /// The fullest disk.
+    pub disk: Option<f64>,
+}
+
+/// What a contact is answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Whether the machine is enrolled.
+    pub known: bool,
+    /// How far its clock is off.
+    pub skew: Skew,
+    /// The database's clock; only where classes were offered.
+    pub at: DateTime<Utc>,
+    /// For each offered class whether what is stored is the same.
+    pub unchanged: Vec<bool>,
+}
+
+/// Gathers contacts, a lane per tenant, so that no tenant waits for another.
+#[derive(Debug, Clone)]
+pub struct Contacts {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    db: Db,
+    clock: Clock,
+    linger: Duration,
+    lanes: Mutex<HashMap<AppId, Vec<Waiting>>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    contacts: Vec<Contact>,
+    reply: oneshot::Sender<Result<Vec<Answer>>>,
+}
+
+impl Contacts {
+    /// Writes to this database; `linger` is how long few contacts wait for more.
+    pub fn new(db: Db, clock: Clock, linger: Duration) -> Self {
+        Self { inner: Arc::new(Inner { db, clock, linger, lanes: Mutex::default() }) }
+    }
+
+    /// Writes contacts together with others of the tenant and returns an answer each.
+    pub async fn take(&self, scope: &TenantScope, contacts: Vec<Contact>) -> Result<Vec<Answer>> {
+        let (reply, answer) = oneshot::channel();
+        let waiting = Waiting { contacts, reply };
+        let starts = {
+            let mut lanes = self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+            match lanes.get_mut(&scope.app_id()) {
+                Some(lane) => {
+                    lane.push(waiting);
+                    false
+                }
+                None => {
+                    lanes.insert(scope.app_id(), vec![waiting]);
+                    true
+                }
+            }
+        };
+        if starts {
+            tokio::spawn(self.inner.clone().drive(scope.clone()));
+        }
+        answer.await.map_err(|_| Error::internal(anyhow::anyhow!("a lane of contacts ended early")))?
+    }
+}
+
+impl Inner {
+    /// Writes a lane until it is empty. The lane's place in the map says that somebody drives it.
+    async fn drive(self: Arc<Self>, scope: TenantScope) {
+        loop {
+            if self.waiting(scope.app_id()) < ENOUGH {
+                tokio::time::sleep(self.linger).await;
+            }
+            let batch = self.next(scope.app_id());
+            if batch.is_empty() {
+                return;
+            }
+            metrics::histogram!("inventory_contacts_per_transaction")
+                .record(batch.iter().map(|w| w.contacts.len()).sum::<usize>() as f64);
+            match self.write(&scope, &batch).await {
+                Ok(mut answers) => {
+                    for waiting in batch {
+                        let rest = answers.split_off(waiting.contacts.len().min(answers.len()));
+                        let own = std::mem::replace(&mut answers, rest);
+                        let _ = waiting.reply.send(Ok(own));
+                    }
+                }
+                Err(e) => {
+                    for waiting in batch {
+                        let _ = waiting.reply.send(Err(copy(&e)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn waiting(&self, app_id: AppId) -> usize {
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.get(&app_id).map_or(0, |lane| lane.iter().map(|w| w.contacts.len()).sum())
+    }
+
+    /// Takes what waits, at most [`MOST`] contacts unless the first call alone has more; an empty lane is removed.
+    fn next(&self, app_id: AppId) -> Vec<Waiting> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(lane) = lanes.get_mut(&app_id) else { return Vec::new() };
+        let mut contacts = 0;
+        let fitting = lane.iter().take_while(|w| {
+            contacts += w.contacts.len();
+            contacts <= MOST
+        });
+        let take = fitting.count().max(1).min(lane.len());
+        let batch: Vec<_> = lane.drain(..take).collect();
+        if batch.is_empty() {
+            lanes.remove(&app_id);
+        }
+        batch
+    }
+
+    async fn write(&self, scope: &TenantScope, batch: &[Waiting]) -> Result<Vec<Answer>> {
+        let now = self.clock.now();
+        self.db.write(scope, |tx| async move { write(&tx, batch, now).await }).await
+    }
+}
+
+async fn write(tx: &TenantTx, batch: &[Waiting], now: DateTime<Utc>) -> StoreResult<Vec<Answer>> {
+    let contacts = || batch.iter().flat_map(|w| &w.contacts);
+    let mut ids: Vec<Uuid> = contacts().map(|c| c.machine_id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let known = store::known(tx, &ids).await?;
+    ids.retain(|id| known.contains(id));
+    let mut old = store::livenesses(tx, &ids).await?;
+    let mut asking: Vec<Uuid> =
+        contacts().filter(|c| !c.classes.is_empty() && known.contains(&c.machine_id)).map(|c| c.machine_id).collect();
+    asking.sort_unstable();
+    asking.dedup();
+    let (snapshots, at) = match asking.is_empty() {
+        true => (HashMap::new(), now),
+        false => (snapshot::of_machines(tx, &asking).await?, tx.database_time().await?),
+    };
+    let mut rows: BTreeMap<Uuid, liveness::Model> = BTreeMap::new();
+    let mut answers = Vec::new();
+    for contact in contacts() {
+        let skew = Skew::of(contact.observed, now);
+        let unchanged: Vec<bool> = contact
+            .classes
+            .iter()
+            .map(|offer| snapshots.get(&(contact.machine_id, offer.class)).is_some_and(|s| offer.is_stored(s, tx.scope_epoch())))
+            .collect();
+        let is_known = known.contains(&contact.machine_id);
+        if is_known {
+            let row = rows.entry(contact.machine_id).or_insert_with(|| {
+                old.remove(&contact.machine_id).unwrap_or_else(|| liveness::Model::new(tx.app_id().get(), contact.machine_id, now))
+            });
+            row.last_seen_at = now;
+            (row.clock_skew_us, row.clock_clamped) = (skew.micros, skew.clamped);
+            if let Some(nonce) = &contact.nonce {
+                row.instance_nonce.clone_from(nonce);
+            }
+            if let Some(load) = contact.load {
+                (row.cpu_percent, row.memory_percent, row.disk_percent) = (load.cpu, load.memory, load.disk);
+            }
+            if !unchanged.is_empty() && unchanged.iter().all(|u| *u) {
+                row.last_checked_at = Some(now);
+            }
+        }
+        answers.push(Answer { known: is_known, skew, at, unchanged });
+    }
+    store::touch(tx, rows.into_values().collect()).await?;
+    Ok(answers)
+}
+
+/// Copies what callers see of an error that several of them get.
+fn copy(error: &Error) -> Error {
+    let mut copy = Error::new(error.reason(), error.message());
+    if error.reason() == Reason::Internal {
+        copy = copy.source(anyhow::anyhow!("{error:?}"));
+    }
+    for (key, value) in error.metadata() {
+        copy = copy.with(key, value);
+    }
+    if let Some(delay) = error.retry_delay() {
+        copy = copy.retry_after(delay);
+    }
+    if let Some((kind, name)) = error.resource_name() {
+        copy = copy.resource(kind, name);
+    }
+    copy
+}

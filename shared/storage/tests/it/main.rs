@@ -1,0 +1,18 @@
+//! What storage promises, held against SQLite and MySQL.
+//!
+//! MySQL's URL is in `CWPP_TEST_MYSQL_URL`; with `CWPP_TEST_REQUIRE_MYSQL=1` its absence is a failure.
+
+mod world;
+
+mod cancel;
+mod controls;
+mod entity;
+mod erase;
+mod feed;
+mod guards;
+mod lease;
+mod migrate;
+mod once;
+mod page;
+mod registry;
+mod seal;
