@@ -1,8 +1,19 @@
 //! Assets: what is found on machines, class by class.
 
+pub mod apply;
+pub mod batch;
 pub mod budget;
 pub mod check;
 pub mod class;
+pub mod count;
+pub mod diff;
+pub mod fold;
 pub mod natural_key;
+pub mod ops;
+pub mod query;
+pub mod receive;
 pub mod row;
+mod rpc;
+pub mod snapshot;
+pub mod store;
 pub mod token;

@@ -41,11 +41,7 @@ pub struct Report {
 
 impl Default for Report {
     fn default() -> Self {
-        Self {
-            token_life: Duration::from_secs(15 * 60),
-            budget_bytes: 96 << 20,
-            idle_timeout: Duration::from_secs(30),
-        }
+        Self { token_life: Duration::from_secs(15 * 60), budget_bytes: 96 << 20, idle_timeout: Duration::from_secs(30) }
     }
 }
 

@@ -218,7 +218,8 @@ mod tests {
 
     #[test]
     fn a_cursor_survives_its_token() {
-        let cursor = vec![Mark::Nothing, Mark::Text("a".into()), Mark::Number(1), Mark::Micros(-1), Mark::Key(Uuid::nil())];
+        let cursor =
+            vec![Mark::Nothing, Mark::Text("a".into()), Mark::Number(1), Mark::Micros(-1), Mark::Key(Uuid::nil())];
         let text = serde_json::to_string(&cursor).unwrap();
         assert_eq!(serde_json::from_str::<Cursor>(&text).unwrap(), cursor);
     }

@@ -1,5 +1,94 @@
-//! The inventory service.
+//! The inventory service: machines, and what is on them, class by class.
 
 pub mod asset;
 pub mod config;
 pub mod keyset;
+pub mod machine;
+mod migrations;
+pub mod shape;
+
+use std::sync::Arc;
+
+use cwpp_access::Gate;
+use cwpp_access::ops::{AssetServiceGuarded, ErasureServiceGuarded, MachineServiceGuarded};
+use cwpp_chassis::Check;
+use cwpp_chassis::app::{Context, Migrate, Parts, Service};
+use cwpp_contracts::common::v1::DataClass;
+use cwpp_storage::{Db, Eraser, Registry, migrate};
+
+use asset::budget::Budget;
+use asset::ops::Assets;
+use asset::token::Tokens;
+pub use config::Config;
+use machine::contact::Contacts;
+use machine::ops::Machines;
+
+/// The service.
+#[derive(Debug)]
+pub struct Inventory;
+
+/// Returns the tables in the order in which a purge empties them, and the migrations.
+pub fn registry() -> Registry {
+    use DataClass::{Operational, Resource};
+    let registry = Registry::new(<Inventory as Service>::NAME);
+    let registry = asset::class::CLASSES.iter().fold(registry, |registry, class| class.register(registry));
+    registry
+        .erasable(asset::snapshot::Entity, Operational)
+        .erasable(asset::count::folded::Entity, Operational)
+        .erasable(asset::count::delta::Entity, Operational)
+        .erasable(machine::liveness::Entity, Resource)
+        .erasable(machine::entity::Entity, Resource)
+        .migrations(migrations::all())
+}
+
+#[async_trait::async_trait]
+impl Service for Inventory {
+    const NAME: &'static str = "inventory";
+    type Config = Config;
+
+    fn insecure(config: &Config) -> bool {
+        config.auth.is_insecure()
+    }
+
+    async fn build(context: Context<Config>) -> anyhow::Result<Parts> {
+        let Context { config, clock, shutdown, .. } = context;
+        let db = Db::connect(&config.database, Arc::new(registry())).await?;
+        let gate = Gate::default();
+        let contacts = Contacts::new(db.clone(), clock.clone(), config.liveness.linger);
+        let machines = Arc::new(Machines::new(db.clone(), clock.clone(), contacts.clone()));
+        let secrets: Vec<[u8; 32]> = db.keys().all(asset::token::PURPOSE).collect();
+        let assets = Arc::new(Assets {
+            db: db.clone(),
+            clock,
+            contacts,
+            tokens: Tokens::new(&secrets),
+            budget: Budget::new(config.report.budget_bytes),
+            token_life: config.report.token_life,
+            idle: config.report.idle_timeout,
+        });
+        let ready = db.clone();
+        let (folder, interval) = (db.clone(), config.counts.fold_interval);
+        Ok(Parts::new(cwpp_contracts::FILE_DESCRIPTOR_SET)
+            .service(MachineServiceGuarded::server(machines, gate.clone()))
+            .service(AssetServiceGuarded::server(assets, gate.clone()))
+            .service(ErasureServiceGuarded::server(Arc::new(Eraser::new(db)), gate))
+            .authenticator(config.auth.authenticator()?)
+            .check(Check::new("database", move || {
+                let db = ready.clone();
+                async move { Ok(db.ready().await?) }
+            }))
+            .job("count-folder", move || {
+                let (db, shutdown) = (folder.clone(), shutdown.clone());
+                async move {
+                    tokio::select! {
+                        () = asset::fold::run(db, interval) => {}
+                        () = shutdown.cancelled() => {}
+                    }
+                }
+            }))
+    }
+
+    async fn migrate(context: Context<Config>, command: Migrate) -> anyhow::Result<String> {
+        migrate::run(&context.config.database, &registry(), command).await
+    }
+}

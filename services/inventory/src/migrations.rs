@@ -3,7 +3,7 @@
 use cwpp_storage::migrate::{Migration, Table};
 
 /// Returns the steps in order.
-pub fn all() -> Vec<Migration> {
+pub(crate) fn all() -> Vec<Migration> {
     [machines(), snapshots(), accounts(), system_packages()].concat()
 }
 
@@ -40,7 +40,12 @@ fn machines() -> Vec<Migration> {
         // Serves lists by name, exact or prefix.
         Migration::index("1004_machine_name", "machine_name", "machine", &["app_id", "name", "machine_id"]),
         // Serves lists by address, exact or prefix.
-        Migration::index("1005_machine_ip_address", "machine_ip_address", "machine", &["app_id", "ip_address", "machine_id"]),
+        Migration::index(
+            "1005_machine_ip_address",
+            "machine_ip_address",
+            "machine",
+            &["app_id", "ip_address", "machine_id"],
+        ),
         Migration::table(
             "1006_machine_liveness",
             Table::of_tenant("machine_liveness")
@@ -77,7 +82,11 @@ fn snapshots() -> Vec<Migration> {
         ),
         Migration::table(
             "1102_asset_class_count",
-            Table::of_tenant("asset_class_count").small("asset_class").big("items").big("machines").key(&["app_id", "asset_class"]),
+            Table::of_tenant("asset_class_count")
+                .small("asset_class")
+                .big("items")
+                .big("machines")
+                .key(&["app_id", "asset_class"]),
         ),
         Migration::table(
             "1103_asset_count_delta",
@@ -126,11 +135,26 @@ fn accounts() -> Vec<Migration> {
                 .key(&KEY),
         ),
         // Serves the list of all, oldest first.
-        Migration::index("1202_asset_account_first_seen", "asset_account_first_seen", TABLE, &["app_id", "first_seen_at", "machine_id", "item_key"]),
+        Migration::index(
+            "1202_asset_account_first_seen",
+            "asset_account_first_seen",
+            TABLE,
+            &["app_id", "first_seen_at", "machine_id", "item_key"],
+        ),
         // Serves the filter by name, and the order by it.
-        Migration::index("1203_asset_account_name", "asset_account_name", TABLE, &["app_id", "name", "machine_id", "item_key"]),
+        Migration::index(
+            "1203_asset_account_name",
+            "asset_account_name",
+            TABLE,
+            &["app_id", "name", "machine_id", "item_key"],
+        ),
         // Serves the filter by user id, and the order by it.
-        Migration::index("1204_asset_account_uid", "asset_account_uid", TABLE, &["app_id", "uid", "machine_id", "item_key"]),
+        Migration::index(
+            "1204_asset_account_uid",
+            "asset_account_uid",
+            TABLE,
+            &["app_id", "uid", "machine_id", "item_key"],
+        ),
     ]
 }
 
@@ -152,10 +176,25 @@ fn system_packages() -> Vec<Migration> {
                 .key(&KEY),
         ),
         // Serves the list of all, oldest first.
-        Migration::index("1302_asset_system_package_first_seen", "asset_system_package_first_seen", TABLE, &["app_id", "first_seen_at", "machine_id", "item_key"]),
+        Migration::index(
+            "1302_asset_system_package_first_seen",
+            "asset_system_package_first_seen",
+            TABLE,
+            &["app_id", "first_seen_at", "machine_id", "item_key"],
+        ),
         // Serves the filter by name, and the order by it.
-        Migration::index("1303_asset_system_package_name", "asset_system_package_name", TABLE, &["app_id", "name", "machine_id", "item_key"]),
+        Migration::index(
+            "1303_asset_system_package_name",
+            "asset_system_package_name",
+            TABLE,
+            &["app_id", "name", "machine_id", "item_key"],
+        ),
         // Serves the order by time of installation.
-        Migration::index("1304_asset_system_package_installed", "asset_system_package_installed", TABLE, &["app_id", "installed_at", "machine_id", "item_key"]),
+        Migration::index(
+            "1304_asset_system_package_installed",
+            "asset_system_package_installed",
+            TABLE,
+            &["app_id", "installed_at", "machine_id", "item_key"],
+        ),
     ]
 }

@@ -92,6 +92,8 @@ pub enum Job {
     Deletions,
     /// Evaluates authentication events again.
     Detection,
+    /// Folds counts of assets.
+    Counts,
     /// Sweeps what has expired: idempotency entries, leases.
     Sweep,
     /// Prepares or inspects data in a test or a benchmark.

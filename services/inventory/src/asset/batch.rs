@@ -85,9 +85,9 @@ impl Batch {
         self.entries.sort_unstable_by_key(|e| (e.key, e.number));
         for pair in self.entries.windows(2) {
             if pair[0].key == pair[1].key {
-                let so_far = error
-                    .take()
-                    .unwrap_or_else(|| Error::new(Reason::DuplicateItem, "items of one natural key are in the report twice"));
+                let so_far = error.take().unwrap_or_else(|| {
+                    Error::new(Reason::DuplicateItem, "items of one natural key are in the report twice")
+                });
                 error = Some(match so_far.violations().len() {
                     // More would not fit into an answer.
                     50.. => so_far,

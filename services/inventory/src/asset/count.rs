@@ -156,11 +156,8 @@ pub async fn fold(tx: &TenantTx) -> StoreResult<u64> {
     }
     use sea_orm::ColumnTrait;
     for (class, sum) in sums {
-        let there = folded::Entity::of(tx)
-            .filter(folded::Column::AssetClass.eq(class))
-            .lock(LockType::Update)
-            .one(tx)
-            .await?;
+        let there =
+            folded::Entity::of(tx).filter(folded::Column::AssetClass.eq(class)).lock(LockType::Update).one(tx).await?;
         let row = folded::Model {
             app_id: tx.app_id().get(),
             asset_class: class,
@@ -172,7 +169,8 @@ pub async fn fold(tx: &TenantTx) -> StoreResult<u64> {
             // A row that two folders would make at once fails one of them; it comes again.
             None => folded::Entity::insert_of(tx, row).await?,
             Some(_) => {
-                folded::Entity::upsert_all_of(tx, vec![row], &[folded::Column::Items, folded::Column::Machines]).await?;
+                folded::Entity::upsert_all_of(tx, vec![row], &[folded::Column::Items, folded::Column::Machines])
+                    .await?;
             }
         }
     }

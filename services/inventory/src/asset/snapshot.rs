@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use cwpp_storage::{HasTenant, StoreResult, TenantTx, Tenanted};
-use sea_orm::{IntoActiveModel, QueryFilter, QueryOrder};
 use sea_orm::entity::prelude::*;
+use sea_orm::{IntoActiveModel, QueryFilter, QueryOrder};
 
 use super::class::{by_number, fingerprint};
 use crate::shape;

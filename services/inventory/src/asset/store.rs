@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use cwpp_storage::{HasTenant, StoreResult, TenantTx};
+use cwpp_storage::{StoreResult, TenantTx, Writes};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
 use sea_orm::{ConnectionTrait, DbBackend, Statement, Value, Values};
 use uuid::Uuid;
@@ -77,7 +77,7 @@ enum Kind {
     Delete,
 }
 
-type Shape = (&'static str, Kind, usize, DbBackend);
+type Shape = (&'static str, Kind, usize, &'static str);
 
 /// Statements as spelled, once per process and shape.
 static SPELLED: LazyLock<Mutex<HashMap<Shape, Arc<str>>>> = LazyLock::new(Mutex::default);
@@ -86,7 +86,7 @@ async fn run(tx: &TenantTx, class: &dyn Class, kind: Kind, rows: usize, values: 
     let backend = tx.get_database_backend();
     let sql = {
         let mut spelled = SPELLED.lock().unwrap_or_else(PoisonError::into_inner);
-        let shape = (class.table(), kind, rows, backend);
+        let shape = (class.table(), kind, rows, tx.dialect().name());
         spelled.entry(shape).or_insert_with(|| spell(class, kind, rows, backend).into()).clone()
     };
     tx.execute_raw(Statement { sql: sql.to_string(), values: Some(Values(values)), db_backend: backend }).await?;

@@ -8,6 +8,7 @@ use uuid::Uuid;
 /// Version, machine, time, and the code over them and the tenant.
 const LENGTH: usize = 1 + 16 + 8 + 16;
 const VERSION: u8 = 1;
+pub(crate) const PURPOSE: &str = "cwpp 2026-11 report tokens";
 const CONTEXT: &str = "cwpp inventory report token 2026-11";
 
 /// Makes and verifies report tokens.

@@ -191,12 +191,15 @@ async fn write(tx: &TenantTx, batch: &[Waiting], now: DateTime<Utc>) -> StoreRes
         let unchanged: Vec<bool> = contact
             .classes
             .iter()
-            .map(|offer| snapshots.get(&(contact.machine_id, offer.class)).is_some_and(|s| offer.is_stored(s, tx.scope_epoch())))
+            .map(|offer| {
+                snapshots.get(&(contact.machine_id, offer.class)).is_some_and(|s| offer.is_stored(s, tx.scope_epoch()))
+            })
             .collect();
         let is_known = known.contains(&contact.machine_id);
         if is_known {
             let row = rows.entry(contact.machine_id).or_insert_with(|| {
-                old.remove(&contact.machine_id).unwrap_or_else(|| liveness::Model::new(tx.app_id().get(), contact.machine_id, now))
+                old.remove(&contact.machine_id)
+                    .unwrap_or_else(|| liveness::Model::new(tx.app_id().get(), contact.machine_id, now))
             });
             row.last_seen_at = now;
             (row.clock_skew_us, row.clock_clamped) = (skew.micros, skew.clamped);

@@ -48,7 +48,11 @@ impl MachineServiceOps for Machines {
         Ok(response)
     }
 
-    async fn get_machine(&self, scope: TenantScope, request: api::GetMachineRequest) -> Result<api::GetMachineResponse> {
+    async fn get_machine(
+        &self,
+        scope: TenantScope,
+        request: api::GetMachineRequest,
+    ) -> Result<api::GetMachineResponse> {
         let mut violations = Violations::new();
         let id = violations.uuid("machine_id", &request.machine_id);
         violations.finish()?;
@@ -85,7 +89,8 @@ impl MachineServiceOps for Machines {
         let plan = super::store::plan(&request, &mut violations);
         violations.check(page.as_ref().is_none_or(|p| p.page_size >= 0), "page.page_size", "must not be negative");
         violations.finish()?;
-        let (machines, next_page_token) = self.list(&scope, &request, page.as_ref(), plan, state.unwrap_or_default()).await?;
+        let (machines, next_page_token) =
+            self.list(&scope, &request, page.as_ref(), plan, state.unwrap_or_default()).await?;
         Ok(api::ListMachinesResponse { machines: machines.into_iter().map(to_wire).collect(), next_page_token })
     }
 }
@@ -142,7 +147,8 @@ fn check_facts(mut facts: MachineFacts, violations: &mut Violations) -> MachineF
     for (i, text) in facts.ip_addresses.iter_mut().take(MOST_ADDRESSES).enumerate() {
         match text.parse::<IpAddr>() {
             Ok(address) => *text = address.to_string(),
-            Err(_) => violations.push(format!("facts.ip_addresses[{i}]"), "must be an address such as 10.0.0.1 or 2001:db8::1"),
+            Err(_) => violations
+                .push(format!("facts.ip_addresses[{i}]"), "must be an address such as 10.0.0.1 or 2001:db8::1"),
         }
     }
     chosen::<MachineType>("facts.machine_type", facts.machine_type, violations);
@@ -166,7 +172,11 @@ fn chosen<E: TryFrom<i32>>(field: &str, value: i32, violations: &mut Violations)
 }
 
 fn time(field: &str, value: Option<Timestamp>, violations: &mut Violations) {
-    violations.check(value.is_none() || instant(value).is_some(), field, "must be a time between the years 1000 and 9999");
+    violations.check(
+        value.is_none() || instant(value).is_some(),
+        field,
+        "must be a time between the years 1000 and 9999",
+    );
 }
 
 fn nonce(field: &str, value: &[u8], violations: &mut Violations) {
@@ -188,9 +198,11 @@ fn contacts(request: &api::HeartbeatRequest) -> Result<Vec<Contact>> {
         let machine_id = violations.uuid(field("machine_id"), &beat.machine_id).unwrap_or_default();
         nonce(&field("instance_nonce"), &beat.instance_nonce, &mut violations);
         time(&field("observed_time"), beat.observed_time, &mut violations);
-        for (name, value) in
-            [("cpu_percent", beat.cpu_percent), ("memory_percent", beat.memory_percent), ("disk_percent", beat.disk_percent)]
-        {
+        for (name, value) in [
+            ("cpu_percent", beat.cpu_percent),
+            ("memory_percent", beat.memory_percent),
+            ("disk_percent", beat.disk_percent),
+        ] {
             violations.check(value.is_none_or(|v| (0.0..=100.0).contains(&v)), field(name), "must be 0 to 100");
         }
         contacts.push(Contact {
@@ -209,7 +221,9 @@ fn contacts(request: &api::HeartbeatRequest) -> Result<Vec<Contact>> {
             let so_far = error
                 .take()
                 .unwrap_or_else(|| Error::new(Reason::DuplicateItem, "two signs of life of one machine in one call"));
-            error = Some(so_far.violation(format!("heartbeats[{i}].machine_id"), format!("the same as heartbeats[{first}]")));
+            error = Some(
+                so_far.violation(format!("heartbeats[{i}].machine_id"), format!("the same as heartbeats[{first}]")),
+            );
         }
     }
     error.map_or(Ok(contacts), Err)

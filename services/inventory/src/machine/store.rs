@@ -8,7 +8,10 @@ use cwpp_contracts::inventory::v1::list_machines_request::Filter;
 use cwpp_contracts::inventory::v1::{AgentState, ListMachinesRequest, MachineOrder};
 use cwpp_storage::{HasTenant, OrRefuse, StoreResult, TenantRead, TenantTx, Tenanted};
 use sea_orm::sea_query::{Alias, Condition, Expr, ExprTrait, Func, Query};
-use sea_orm::{ActiveModelTrait, ActiveValue, ColumnTrait, ConnectionTrait, FromQueryResult, IntoActiveModel, QueryFilter, QueryTrait};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue, ColumnTrait, ConnectionTrait, FromQueryResult, IntoActiveModel, QueryFilter,
+    QueryTrait,
+};
 use uuid::Uuid;
 
 use super::ops::Registration;
@@ -180,8 +183,7 @@ pub fn list(read: &TenantRead, plan: &Plan, state: AgentState, since: DateTime<U
             .from_as(liveness::Entity, live.clone())
             .and_where(Expr::col((live.clone(), liveness::Column::AppId)).eq(read.app_id().get()))
             .and_where(
-                Expr::col((live, liveness::Column::MachineId))
-                    .equals((entity::Entity, entity::Column::MachineId)),
+                Expr::col((live, liveness::Column::MachineId)).equals((entity::Entity, entity::Column::MachineId)),
             )
             .to_owned();
         let never: Expr = Expr::val(DateTime::<Utc>::UNIX_EPOCH);
@@ -192,12 +194,7 @@ pub fn list(read: &TenantRead, plan: &Plan, state: AgentState, since: DateTime<U
         AgentState::Online => Some(Condition::all().add(seen().gte(since))),
         AgentState::Offline => Some(Condition::all().add(seen().lt(since))),
     };
-    List {
-        range,
-        order: vec![plan.by, By { column: "machine_id", of: Of::Key }],
-        index: Some(plan.index),
-        residual,
-    }
+    List { range, order: vec![plan.by, By { column: "machine_id", of: Of::Key }], index: Some(plan.index), residual }
 }
 
 /// A machine and its last sign of life.
@@ -217,5 +214,14 @@ pub async fn page(
     }
     let ids: Vec<Uuid> = machines.iter().map(|m| m.machine_id).collect();
     let mut live = livenesses(read, &ids).await?;
-    Ok((machines.into_iter().map(|m| { let l = live.remove(&m.machine_id); (m, l) }).collect(), next))
+    Ok((
+        machines
+            .into_iter()
+            .map(|m| {
+                let l = live.remove(&m.machine_id);
+                (m, l)
+            })
+            .collect(),
+        next,
+    ))
 }

@@ -7,7 +7,7 @@ use cwpp_contracts::inventory::v1::account_query::Driving;
 use cwpp_contracts::inventory::v1::{AccountOrder, AssetClass, LoginType, PasswordStatus};
 use cwpp_storage::{Registry, Tenanted};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::SelectStatement;
+use sea_orm::sea_query::{Condition, SelectStatement};
 use sea_orm::{FromQueryResult, QueryResult, QueryTrait};
 
 use super::{Class, Column as Own, Item, Order, Plan, Query, Whose, drive, enumerated, steady, volatile};
@@ -41,8 +41,7 @@ static COLUMNS: [Own; 19] = [
     steady("escaped"),
 ];
 
-const FIRST_SEEN: Order =
-    Order { index: "asset_account_first_seen", column: "first_seen_at", of: Of::Time };
+const FIRST_SEEN: Order = Order { index: "asset_account_first_seen", column: "first_seen_at", of: Of::Time };
 const NAME: Order = Order { index: "asset_account_name", column: "name", of: Of::Text };
 const UID: Order = Order { index: "asset_account_uid", column: "uid", of: Of::Unsigned };
 static ORDERS: [Order; 3] = [FIRST_SEEN, NAME, UID];

@@ -28,11 +28,9 @@ static COLUMNS: [Own; 9] = [
     steady("escaped"),
 ];
 
-const FIRST_SEEN: Order =
-    Order { index: "asset_system_package_first_seen", column: "first_seen_at", of: Of::Time };
+const FIRST_SEEN: Order = Order { index: "asset_system_package_first_seen", column: "first_seen_at", of: Of::Time };
 const NAME: Order = Order { index: "asset_system_package_name", column: "name", of: Of::Text };
-const INSTALLED: Order =
-    Order { index: "asset_system_package_installed", column: "installed_at", of: Of::Time };
+const INSTALLED: Order = Order { index: "asset_system_package_installed", column: "installed_at", of: Of::Time };
 static ORDERS: [Order; 3] = [FIRST_SEEN, NAME, INSTALLED];
 
 /// A package as stored.
@@ -185,7 +183,8 @@ impl Class for SystemPackage {
             Err(_) => violations.push("query.system_package.order", format!("{} is no value of this enum", q.order)),
         }
         if q.version.len() > 255 {
-            violations.push("query.system_package.version", format!("must have at most 255 bytes, has {}", q.version.len()));
+            violations
+                .push("query.system_package.version", format!("must have at most 255 bytes, has {}", q.version.len()));
         } else if !q.version.is_empty() {
             plan = plan.and(Column::Version.eq(q.version.as_str()));
         }

@@ -1,0 +1,58 @@
+//! The job that folds pending changes of counts.
+
+use std::time::Duration;
+
+use cwpp_access::{AppId, Job, SystemScope};
+use cwpp_chassis::{Reason, Result};
+use cwpp_storage::Db;
+use cwpp_storage::lease;
+use uuid::Uuid;
+
+use super::count;
+
+const LEASE: &str = "count-folder";
+
+/// Folds for as long as the process lives. Of several processes one does.
+pub async fn run(db: Db, interval: Duration) {
+    let (scope, holder) = (SystemScope::job(Job::Counts), Uuid::now_v7());
+    loop {
+        tokio::time::sleep(interval).await;
+        let held = lease::claim(&db, &scope, LEASE, holder, interval * 5).await;
+        let folded = match held {
+            Ok(None) => continue,
+            Ok(Some(_)) => once(&db, &scope).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = folded {
+            tracing::warn!(error = ?error, "counts could not be folded; the next round will, and reads are exact meanwhile");
+        }
+    }
+}
+
+/// Folds what is pending of every tenant.
+pub async fn once(db: &Db, scope: &SystemScope) -> Result<()> {
+    for app_id in db.system_read(scope, |read| async move { count::tenants(&read).await }).await? {
+        let tenant = scope.tenant(AppId::from_row(app_id));
+        loop {
+            match db.write(&tenant, |tx| async move { count::fold(&tx).await }).await {
+                Ok(0) => break,
+                Ok(_) => {}
+                // Not to be written any more, or not by this round.
+                Err(e)
+                    if matches!(
+                        e.reason(),
+                        Reason::TenantFenced
+                            | Reason::TenantReadOnly
+                            | Reason::TenantUnknown
+                            | Reason::TenantOpening
+                            | Reason::AlreadyExists
+                    ) =>
+                {
+                    break;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+    Ok(())
+}

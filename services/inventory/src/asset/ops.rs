@@ -1,0 +1,174 @@
+//! What can be done with assets: negotiate and take reports, list, count, export.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use cwpp_access::{Incoming, TenantScope};
+use cwpp_chassis::{Clock, Result};
+use cwpp_contracts::common::v1::Page as WirePage;
+use cwpp_contracts::inventory::v1::{Asset, ListAssetsRequest, ReportAssetsRequest};
+use cwpp_storage::Db;
+use cwpp_storage::page::{self, Binding, Page};
+use uuid::Uuid;
+
+use super::apply::{self, Applied};
+use super::budget::Budget;
+use super::class::CLASSES;
+use super::count::{self, Count};
+use super::query::Asked;
+use super::receive::{self, Received};
+use super::snapshot::{self, Offer};
+use super::token::Tokens;
+use crate::keyset::Cursor;
+use crate::machine::contact::{Contact, Contacts};
+use crate::machine::ops::machine_unknown;
+use crate::machine::skew::Skew;
+use crate::machine::store;
+
+const LIST: &str = "/cwpp.inventory.v1.AssetService/ListAssets";
+
+/// The assets of all tenants.
+#[derive(Debug, Clone)]
+pub struct Assets {
+    pub(crate) db: Db,
+    pub(crate) clock: Clock,
+    pub(crate) contacts: Contacts,
+    pub(crate) tokens: Tokens,
+    pub(crate) budget: Budget,
+    pub(crate) token_life: Duration,
+    pub(crate) idle: Duration,
+}
+
+/// What a negotiation is answered.
+#[derive(Debug)]
+pub struct Negotiated {
+    /// The token for the report.
+    pub token: String,
+    /// For each offered class whether what is stored is the same.
+    pub unchanged: Vec<bool>,
+    /// How far the host's clock is off.
+    pub skew: Skew,
+}
+
+/// What was done with a class of a report.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Number of the class in the contract.
+    pub class: i32,
+    /// What was written.
+    pub applied: Applied,
+    /// Whether the host has more items than it sent.
+    pub truncated: bool,
+    /// Texts that were cut.
+    pub clipped: u32,
+}
+
+/// The count of a class.
+#[derive(Debug)]
+pub struct ClassCount {
+    /// Number of the class in the contract.
+    pub class: i32,
+    /// Items and machines.
+    pub count: Count,
+    /// When it was applied last, for one machine.
+    pub applied_at: Option<DateTime<Utc>>,
+    /// Whether the machine has more items than it sent.
+    pub truncated: bool,
+}
+
+impl Assets {
+    /// Says which classes of a machine have to be sent, and makes the token for the report.
+    pub async fn negotiate(
+        &self,
+        scope: &TenantScope,
+        machine_id: Uuid,
+        observed: Option<DateTime<Utc>>,
+        classes: Vec<Offer>,
+    ) -> Result<Negotiated> {
+        let contact = Contact { machine_id, nonce: None, observed, load: None, classes };
+        let answers = self.contacts.take(scope, vec![contact]).await?;
+        let answer = answers.into_iter().next().filter(|a| a.known).ok_or_else(|| machine_unknown(machine_id))?;
+        let token = self.tokens.make(scope.app_id(), machine_id, answer.at);
+        Ok(Negotiated { token, unchanged: answer.unchanged, skew: answer.skew })
+    }
+
+    /// Receives a report whole and applies it; returns what was done, and the machine's name.
+    pub async fn report(
+        &self,
+        scope: &TenantScope,
+        mut requests: Incoming<ReportAssetsRequest>,
+    ) -> Result<(Vec<Outcome>, String)> {
+        let Received { report, places, .. } =
+            &receive::receive(scope, &mut requests, &self.tokens, &self.budget, self.idle).await?;
+        let now = self.clock.now();
+        let applied = apply::apply(&self.db, scope, report, self.token_life, now).await?;
+        let outcome = |place: &usize| {
+            let class = report.classes.get(*place)?;
+            Some(Outcome {
+                class: class.batch.class.class() as i32,
+                applied: applied.get(*place).copied()?,
+                truncated: class.found > 0,
+                clipped: class.batch.clipped,
+            })
+        };
+        let outcomes = places.iter().filter_map(outcome).collect();
+        let machine_id = report.machine_id;
+        let machine = self.db.read(scope, |read| async move { store::get(&read, machine_id).await }).await?;
+        Ok((outcomes, machine.map(|m| m.name).unwrap_or_default()))
+    }
+
+    /// Lists assets page by page.
+    pub async fn list(
+        &self,
+        scope: &TenantScope,
+        request: &ListAssetsRequest,
+        page: Option<&WirePage>,
+        asked: &Asked,
+    ) -> Result<(Vec<Asset>, String)> {
+        let now = self.clock.now();
+        let binding = Binding::new(scope.app_id(), LIST, request);
+        let page: Page<Cursor> = Page::read(self.db.keys(), page, &binding, now)?;
+        let (assets, next) = self.page(scope, asked, page.after.as_ref(), page.size).await?;
+        let token = next.map(|c| page::next(self.db.keys(), &c, &binding, now)).transpose()?.unwrap_or_default();
+        Ok((assets, token))
+    }
+
+    /// Reads one page of a list or of an export.
+    pub async fn page(
+        &self,
+        scope: &TenantScope,
+        asked: &Asked,
+        after: Option<&Cursor>,
+        size: u64,
+    ) -> Result<(Vec<Asset>, Option<Cursor>)> {
+        self.db.read(scope, |read| async move { asked.page(&read, after, size).await }).await
+    }
+
+    /// Counts items and machines of every class, of a machine or of the tenant.
+    pub async fn count(&self, scope: &TenantScope, machine_id: Option<Uuid>) -> Result<Vec<ClassCount>> {
+        let Some(machine_id) = machine_id else {
+            let counts = self.db.read(scope, |read| async move { count::read(&read).await }).await?;
+            let of = |class: i32| counts.get(&(class as i16)).copied().unwrap_or_default();
+            let all = CLASSES.iter().map(|c| c.class() as i32);
+            return Ok(all
+                .map(|class| ClassCount { class, count: of(class), applied_at: None, truncated: false })
+                .collect());
+        };
+        let snapshots = self
+            .db
+            .read(scope, |read| async move {
+                store::get(&read, machine_id).await?.ok_or_else(|| machine_unknown(machine_id))?;
+                snapshot::of_machine(&read, machine_id).await
+            })
+            .await?;
+        let by_class: BTreeMap<i32, _> = snapshots.into_iter().map(|s| (i32::from(s.asset_class), s)).collect();
+        let one = |class: i32| {
+            let snapshot = by_class.get(&class);
+            let count = snapshot.map_or_else(Count::default, |s| Count { items: s.items, machines: 1 });
+            let applied_at = snapshot.map(|s| s.applied_at);
+            ClassCount { class, count, applied_at, truncated: snapshot.is_some_and(|s| s.found > 0) }
+        };
+        Ok(CLASSES.iter().map(|c| one(c.class() as i32)).collect())
+    }
+}

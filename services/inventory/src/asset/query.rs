@@ -1,0 +1,158 @@
+//! Reads assets page by page, with their machines' columns on every row.
+
+use cwpp_chassis::{Error, Reason, Violations};
+use cwpp_contracts::inventory::v1 as api;
+use cwpp_contracts::inventory::v1::asset_query::Query;
+use cwpp_storage::{StoreResult, TenantRead, Tenanted};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait};
+use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QuerySelect, QueryTrait};
+use uuid::Uuid;
+
+use super::check::timestamp;
+use super::class::{Class, Plan, Whose, drive, of_query};
+use crate::keyset::{By, Cursor, List, Of};
+use crate::machine;
+
+/// Most machines that a host filter may resolve to.
+pub const MOST_HOSTS: usize = 500;
+
+const MACHINE: By = By { column: "machine_id", of: Of::Key };
+const KEY: By = By { column: "item_key", of: Of::Key };
+
+/// Which machines are asked for.
+#[derive(Debug, Clone)]
+pub enum Hosts {
+    /// All of them.
+    All,
+    /// Those that meet every condition.
+    Of {
+        /// Their ids, where ids were given.
+        ids: Option<Vec<Uuid>>,
+        /// Conditions on the machine.
+        conditions: Condition,
+    },
+}
+
+/// A checked question.
+#[derive(Debug)]
+pub struct Asked {
+    class: &'static dyn Class,
+    plan: Plan,
+    hosts: Hosts,
+}
+
+/// Checks class, filters and machines of a question.
+pub fn ask(query: Option<&Query>, hosts: Option<&api::HostFilter>, violations: &mut Violations) -> Option<Asked> {
+    let hosts = ask_hosts(hosts, violations);
+    let Some(query) = query else {
+        violations.push("query", "must choose a class");
+        return None;
+    };
+    let class = of_query(query);
+    Some(Asked { class, plan: class.plan(query, violations), hosts })
+}
+
+fn ask_hosts(filter: Option<&api::HostFilter>, violations: &mut Violations) -> Hosts {
+    let Some(filter) = filter else { return Hosts::All };
+    let mut conditions = Condition::all();
+    if let Some(by) = &filter.name {
+        conditions = conditions.add(drive("name", by, "hosts.name", violations));
+    }
+    if let Some(by) = &filter.ip_address {
+        let mut by = by.clone();
+        machine::canonical(&mut by);
+        conditions = conditions.add(drive("ip_address", &by, "hosts.ip_address", violations));
+    }
+    let given = filter.machine_ids.len();
+    violations.check(given <= MOST_HOSTS, "hosts.machine_ids", format!("must be at most {MOST_HOSTS}, are {given}"));
+    let ids = filter.machine_ids.iter().take(MOST_HOSTS).enumerate();
+    let ids: Vec<Uuid> = ids.filter_map(|(i, id)| violations.uuid(format!("hosts.machine_ids[{i}]"), id)).collect();
+    if given == 0 && filter.name.is_none() && filter.ip_address.is_none() {
+        violations.push("hosts", "must hold a condition, or be absent");
+    }
+    Hosts::Of { ids: (given > 0).then_some(ids), conditions }
+}
+
+impl Hosts {
+    /// Finds the machines; none where all are asked for. More than [`MOST_HOSTS`] are `INVALID_FIELD`.
+    pub async fn resolve(&self, read: &TenantRead) -> StoreResult<Option<Vec<Uuid>>> {
+        let Self::Of { ids, conditions } = self else { return Ok(None) };
+        let mut select = machine::entity::Entity::of(read).filter(conditions.clone());
+        if let Some(ids) = ids {
+            select = select.filter(machine::entity::Column::MachineId.is_in(ids.iter().copied()));
+        }
+        let mut select = select.limit(MOST_HOSTS as u64 + 1).into_query();
+        select.clear_selects().column(machine::entity::Column::MachineId);
+        let mut found = Vec::new();
+        for row in read.query_all(&select).await? {
+            found.push(row.try_get("", "machine_id")?);
+        }
+        if found.len() > MOST_HOSTS {
+            let error = Error::new(Reason::InvalidField, "the request is invalid");
+            return Err(error.violation("hosts", format!("finds more than {MOST_HOSTS} machines; narrow it")).into());
+        }
+        found.sort_unstable();
+        Ok(Some(found))
+    }
+}
+
+impl Asked {
+    /// Spells the list on these machines, or on all.
+    pub fn list(&self, read: &TenantRead, machines: Option<&[Uuid]>) -> List {
+        let Plan { order, asked, range, residual } = &self.plan;
+        let mut rows = self.class.rows(Whose(read));
+        rows.cond_where(range.clone());
+        let by = By { column: order.column, of: order.of };
+        let on = |ids: &[Uuid]| match ids {
+            [one] => Expr::col("machine_id").eq(*one),
+            many => Expr::col("machine_id").is_in(many.iter().copied()),
+        };
+        let list = |order, index, residual| List { range: rows.clone(), order, index, residual };
+        match machines {
+            None => list(vec![by, MACHINE, KEY], Some(order.index), residual.clone()),
+            // The rows of few machines lie together in the primary key.
+            Some(ids) if !asked || ids.len() == 1 => {
+                let order = if *asked { vec![by, MACHINE, KEY] } else { vec![MACHINE, KEY] };
+                let mut list = list(order, None, residual.clone());
+                list.range.and_where(on(ids));
+                list
+            }
+            Some(ids) => {
+                let residual = residual.clone().unwrap_or_else(Condition::all).add(on(ids));
+                list(vec![by, MACHINE, KEY], Some(order.index), Some(residual))
+            }
+        }
+    }
+
+    /// Reads a page, and where to go on.
+    pub async fn page(
+        &self,
+        read: &TenantRead,
+        after: Option<&Cursor>,
+        size: u64,
+    ) -> StoreResult<(Vec<api::Asset>, Option<Cursor>)> {
+        let machines = self.hosts.resolve(read).await?;
+        if machines.as_ref().is_some_and(Vec::is_empty) {
+            return Ok((Vec::new(), None));
+        }
+        let (rows, next) = self.list(read, machines.as_deref()).page(read, after, size).await?;
+        let mut ids: Vec<Uuid> = Vec::new();
+        for row in &rows {
+            ids.push(row.try_get("", "machine_id")?);
+        }
+        let places = ids.clone();
+        ids.sort_unstable();
+        ids.dedup();
+        let hosts = machine::store::get_many(read, &ids).await?;
+        let mut assets = Vec::with_capacity(rows.len());
+        for (row, machine_id) in rows.iter().zip(places) {
+            assets.push(api::Asset {
+                host: hosts.get(&machine_id).map(machine::entity::Model::host),
+                item: Some(api::AssetItem { item: Some(self.class.load(row)?) }),
+                first_seen_time: Some(timestamp(row.try_get("", "first_seen_at")?)),
+                update_time: Some(timestamp(row.try_get("", "updated_at")?)),
+            });
+        }
+        Ok((assets, next))
+    }
+}
