@@ -45,7 +45,12 @@ enum Outcome {
 
 impl Fleet {
     /// Opens the tenant, registers the machines and makes up their items.
-    pub(crate) async fn enrol(address: SocketAddr, machines: usize, accounts: usize, packages: usize) -> anyhow::Result<Self> {
+    pub(crate) async fn enrol(
+        address: SocketAddr,
+        machines: usize,
+        accounts: usize,
+        packages: usize,
+    ) -> anyhow::Result<Self> {
         let channel = Channel::from_shared(format!("http://{address}"))?.connect().await?;
         let open = OpenTenantRequest { app_id: TENANT, incarnation: Uuid::now_v7().to_string() };
         ErasureServiceClient::new(channel.clone()).open_tenant(open).await?;
@@ -122,7 +127,10 @@ impl Machine {
                 Err(status) => match cwpp_chassis::status::reason(&status) {
                     Some(Reason::ReportBudget | Reason::Conflict | Reason::Overloaded) => {
                         retries.fetch_add(1, Ordering::Relaxed);
-                        tokio::time::sleep(cwpp_chassis::status::retry_delay(&status).unwrap_or(Duration::from_millis(100))).await;
+                        tokio::time::sleep(
+                            cwpp_chassis::status::retry_delay(&status).unwrap_or(Duration::from_millis(100)),
+                        )
+                        .await;
                     }
                     _ => return Err(status.into()),
                 },
@@ -134,7 +142,8 @@ impl Machine {
         let mut parts = Vec::new();
         let chunks: Vec<_> = self.items.chunks(500).map(|items| ReportChunk { items: items.to_vec() }).collect();
         let declared_bytes = chunks.iter().map(|c| c.encoded_len() as u64).sum();
-        let header = ReportHeader { machine_id: self.id.clone(), report_token, classes: self.classes.clone(), declared_bytes };
+        let header =
+            ReportHeader { machine_id: self.id.clone(), report_token, classes: self.classes.clone(), declared_bytes };
         parts.push(report_assets_request::Part::Header(header));
         parts.extend(chunks.into_iter().map(report_assets_request::Part::Chunk));
         parts.push(report_assets_request::Part::End(ReportEnd {}));

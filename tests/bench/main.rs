@@ -87,11 +87,32 @@ async fn main() -> anyhow::Result<()> {
         println!("{}", serde_json::to_string_pretty(&runs)?);
         return Ok(());
     }
-    println!("{} machines of {} rows, {} callers, {} runs; the median run:", arguments.machines, arguments.accounts + arguments.packages, arguments.callers, runs.len());
-    println!("  first report     {:.2} s, raw {:.2} s: ratio {:.2} (all runs: {})", median.first_seconds, median.raw_seconds, median.ratio, runs.iter().map(|r| format!("{:.2}", r.ratio)).collect::<Vec<_>>().join(" "));
+    println!(
+        "{} machines of {} rows, {} callers, {} runs; the median run:",
+        arguments.machines,
+        arguments.accounts + arguments.packages,
+        arguments.callers,
+        runs.len()
+    );
+    println!(
+        "  first report     {:.2} s, raw {:.2} s: ratio {:.2} (all runs: {})",
+        median.first_seconds,
+        median.raw_seconds,
+        median.ratio,
+        runs.iter().map(|r| format!("{:.2}", r.ratio)).collect::<Vec<_>>().join(" ")
+    );
     println!("  rows applied     {}, reports sent again {}", median.rows, median.retries);
-    println!("  µs of CPU a row  client {:.1}, inventory {:.1}, mysqld {:.1}; raw: mysqld {:.1}", median.first_cpu_us_a_row.client, median.first_cpu_us_a_row.inventory, median.first_cpu_us_a_row.mysqld, median.raw_cpu_us_a_row);
-    println!("  unchanged        {:.2} s, {:.0} times less CPU of all processes, {} rows written", median.unchanged_seconds, median.unchanged_cpu_ratio, median.unchanged_rows_written);
+    println!(
+        "  µs of CPU a row  client {:.1}, inventory {:.1}, mysqld {:.1}; raw: mysqld {:.1}",
+        median.first_cpu_us_a_row.client,
+        median.first_cpu_us_a_row.inventory,
+        median.first_cpu_us_a_row.mysqld,
+        median.raw_cpu_us_a_row
+    );
+    println!(
+        "  unchanged        {:.2} s, {:.0} times less CPU of all processes, {} rows written",
+        median.unchanged_seconds, median.unchanged_cpu_ratio, median.unchanged_rows_written
+    );
     println!("  inventory        peak {} MiB, ready in {:.2} s", median.peak_mib, median.ready_seconds);
     Ok(())
 }
@@ -100,11 +121,18 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Run> {
     let folder = tempfile::tempdir()?;
     let mut admin = MySqlConnection::connect(&arguments.mysql).await?;
     let mysqld = mysqld(&mut admin).await?;
-    let (reports, raw) = (fresh(&arguments.mysql, &mut admin, "cwpp_bench_reports").await?, fresh(&arguments.mysql, &mut admin, "cwpp_bench_raw").await?);
+    let (reports, raw) = (
+        fresh(&arguments.mysql, &mut admin, "cwpp_bench_reports").await?,
+        fresh(&arguments.mysql, &mut admin, "cwpp_bench_raw").await?,
+    );
     for url in [&reports, &raw] {
         Process::migrate("cwpp-inventory", &[("database.url", url.clone())])?;
     }
-    let mut inventory = Process::start("cwpp-inventory", &[("database.url", reports.clone()), ("log.level", "warn".into())], folder.path())?;
+    let mut inventory = Process::start(
+        "cwpp-inventory",
+        &[("database.url", reports.clone()), ("log.level", "warn".into())],
+        folder.path(),
+    )?;
     let ready = inventory.ready(Duration::from_secs(20)).await?;
     let fleet = Fleet::enrol(inventory.grpc, arguments.machines, arguments.accounts, arguments.packages).await?;
 
@@ -113,13 +141,23 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Run> {
     let before = cpu()?;
     let first = fleet.report(arguments.callers).await?;
     let between = cpu()?;
-    anyhow::ensure!(first.applied == arguments.machines, "{} of {} reports were applied", first.applied, arguments.machines);
+    anyhow::ensure!(
+        first.applied == arguments.machines,
+        "{} of {} reports were applied",
+        first.applied,
+        arguments.machines
+    );
     let pool = MySqlPool::connect(&reports).await?;
     let rows_before = written(&pool).await?;
     let quiet = cpu()?;
     let unchanged = fleet.report(arguments.callers).await?;
     let after = cpu()?;
-    anyhow::ensure!(unchanged.unchanged == arguments.machines, "{} of {} reports were unchanged", unchanged.unchanged, arguments.machines);
+    anyhow::ensure!(
+        unchanged.unchanged == arguments.machines,
+        "{} of {} reports were unchanged",
+        unchanged.unchanged,
+        arguments.machines
+    );
     let unchanged_rows_written = written(&pool).await? - rows_before;
     let peak_mib = process::peak_mib(inventory.id())?;
     inventory.stop()?;
@@ -133,14 +171,20 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Run> {
 
     let items = (arguments.machines * (arguments.accounts + arguments.packages)) as f64;
     let a_row = |from: Duration, to: Duration| (to - from).as_secs_f64() * 1e6 / items;
-    let total = |from: &[Duration; 3], to: &[Duration; 3]| from.iter().zip(to).map(|(a, b)| (*b - *a).as_secs_f64()).sum::<f64>();
+    let total = |from: &[Duration; 3], to: &[Duration; 3]| {
+        from.iter().zip(to).map(|(a, b)| (*b - *a).as_secs_f64()).sum::<f64>()
+    };
     Ok(Run {
         rows,
         retries: first.retries,
         first_seconds: first.time.as_secs_f64(),
         raw_seconds: raw_time.as_secs_f64(),
         ratio: raw_time.as_secs_f64() / first.time.as_secs_f64(),
-        first_cpu_us_a_row: Cpu { client: a_row(before[0], between[0]), inventory: a_row(before[1], between[1]), mysqld: a_row(before[2], between[2]) },
+        first_cpu_us_a_row: Cpu {
+            client: a_row(before[0], between[0]),
+            inventory: a_row(before[1], between[1]),
+            mysqld: a_row(before[2], between[2]),
+        },
         raw_cpu_us_a_row: raw_cpu.as_secs_f64() * 1e6 / items,
         unchanged_seconds: unchanged.time.as_secs_f64(),
         unchanged_cpu_ratio: total(&before, &between) / total(&quiet, &after).max(0.001),

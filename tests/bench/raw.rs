@@ -34,7 +34,9 @@ pub(crate) async fn copy_out(pool: &MySqlPool, tables: &[&str]) -> anyhow::Resul
             has_machine |= name == "machine_id";
             literals.push(match kind.as_str() {
                 "binary" | "varbinary" | "blob" | "mediumblob" | "longblob" => {
-                    format!("IF(`{name}` IS NULL, 'NULL', IF(LENGTH(`{name}`) = 0, '\\'\\'', CONCAT('0x', HEX(`{name}`))))")
+                    format!(
+                        "IF(`{name}` IS NULL, 'NULL', IF(LENGTH(`{name}`) = 0, '\\'\\'', CONCAT('0x', HEX(`{name}`))))"
+                    )
                 }
                 _ => format!("QUOTE(`{name}`)"),
             });
@@ -46,7 +48,8 @@ pub(crate) async fn copy_out(pool: &MySqlPool, tables: &[&str]) -> anyhow::Resul
         );
         for row in sqlx::query(AssertSqlSafe(sql)).fetch_all(pool).await? {
             let machine: Vec<u8> = row.get("m");
-            let literal: Vec<u8> = row.try_get::<Vec<u8>, _>("r").or_else(|_| row.try_get::<String, _>("r").map(String::into_bytes))?;
+            let literal: Vec<u8> =
+                row.try_get::<Vec<u8>, _>("r").or_else(|_| row.try_get::<String, _>("r").map(String::into_bytes))?;
             let literal = String::from_utf8(literal).context("a literal")?;
             machines.entry(machine).or_default().entry((*table).to_owned()).or_default().push(literal);
         }

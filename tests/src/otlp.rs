@@ -45,7 +45,8 @@ impl TraceService for Sink {
         let mut received = Vec::new();
         for resource in request.into_inner().resource_spans {
             let attributes = resource.resource.map(|r| r.attributes).unwrap_or_default();
-            let service = texts(attributes).into_iter().find(|(k, _)| k == "service.name").map(|(_, v)| v).unwrap_or_default();
+            let service =
+                texts(attributes).into_iter().find(|(k, _)| k == "service.name").map(|(_, v)| v).unwrap_or_default();
             for span in resource.scope_spans.into_iter().flat_map(|s| s.spans) {
                 received.push(ReceivedSpan {
                     service: service.clone(),
@@ -63,7 +64,9 @@ impl TraceService for Sink {
 }
 
 fn texts(attributes: Vec<opentelemetry_proto::tonic::common::v1::KeyValue>) -> Vec<(String, String)> {
-    attributes.into_iter().map(|a| (a.key, a.value.map(|v| format!("{:?}", v.value)).unwrap_or_default()))
+    attributes
+        .into_iter()
+        .map(|a| (a.key, a.value.map(|v| format!("{:?}", v.value)).unwrap_or_default()))
         .map(|(k, v)| (k, v.trim_start_matches("Some(StringValue(\"").trim_end_matches("\"))").to_owned()))
         .collect()
 }
@@ -91,14 +94,22 @@ impl Receiver {
     }
 
     /// Waits until `wanted` holds for what has arrived, and returns it.
-    pub async fn wait(&self, patience: Duration, wanted: impl Fn(&[ReceivedSpan]) -> bool) -> anyhow::Result<Vec<ReceivedSpan>> {
+    pub async fn wait(
+        &self,
+        patience: Duration,
+        wanted: impl Fn(&[ReceivedSpan]) -> bool,
+    ) -> anyhow::Result<Vec<ReceivedSpan>> {
         let until = tokio::time::Instant::now() + patience;
         loop {
             let spans = self.spans();
             if wanted(&spans) {
                 return Ok(spans);
             }
-            anyhow::ensure!(tokio::time::Instant::now() < until, "what was waited for did not arrive; {} spans did: {spans:#?}", spans.len());
+            anyhow::ensure!(
+                tokio::time::Instant::now() < until,
+                "what was waited for did not arrive; {} spans did: {spans:#?}",
+                spans.len()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

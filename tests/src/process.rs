@@ -80,7 +80,13 @@ impl Process {
             if matches!(self.get("/readyz").await, Ok((200, _))) {
                 return Ok(start.elapsed());
             }
-            anyhow::ensure!(start.elapsed() < patience, "{} is not ready: {:?}\n{}", self.name, self.get("/readyz?verbose").await, self.log());
+            anyhow::ensure!(
+                start.elapsed() < patience,
+                "{} is not ready: {:?}\n{}",
+                self.name,
+                self.get("/readyz?verbose").await,
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -94,7 +100,8 @@ impl Process {
     pub async fn request(&self, method: &str, path: &str) -> anyhow::Result<(u16, String)> {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut stream = tokio::net::TcpStream::connect(self.admin).await?;
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;

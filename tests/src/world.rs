@@ -131,7 +131,9 @@ impl World {
     /// Counts a tenant's rows in all services; only tables that have any.
     pub async fn rows(&self, tenant: &Tenant) -> anyhow::Result<Vec<(&'static str, TableCount)>> {
         let mut rows = Vec::new();
-        for (name, channel) in SERVICES.into_iter().zip([self.inventory()?, self.incidents()?, self.configuration()?, self.retention()?]) {
+        for (name, channel) in
+            SERVICES.into_iter().zip([self.inventory()?, self.incidents()?, self.configuration()?, self.retention()?])
+        {
             let request = CountRowsRequest { app_id: tenant.app_id, incarnation: tenant.incarnation.clone() };
             let tables = ErasureServiceClient::new(channel).count_rows(request).await?.into_inner().tables;
             rows.extend(tables.into_iter().filter(|t| t.rows > 0).map(|t| (name, t)));
@@ -149,7 +151,12 @@ impl World {
             if deletion.state() == state {
                 return Ok(deletion);
             }
-            ensure!(start.elapsed() < PATIENCE, "the deletion stays {}: {}", deletion.state().as_str_name(), deletion.blocker);
+            ensure!(
+                start.elapsed() < PATIENCE,
+                "the deletion stays {}: {}",
+                deletion.state().as_str_name(),
+                deletion.blocker
+            );
             if matches!(deletion.state(), DeletionState::Scheduled | DeletionState::ResidueWait) {
                 self.platform.clock.advance(Duration::from_secs(6 * 3600));
             }

@@ -22,7 +22,10 @@ fn every_method_of_the_descriptor_has_a_rule() {
 fn the_options_survive_into_the_descriptor_that_is_served() {
     let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("a descriptor set");
     let privacy = pool.get_extension_by_name("cwpp.common.v1.privacy").expect("the option");
-    let fields = pool.all_messages().filter(|m| m.package_name().starts_with("cwpp.")).flat_map(|m| m.fields().collect::<Vec<_>>());
+    let fields = pool
+        .all_messages()
+        .filter(|m| m.package_name().starts_with("cwpp."))
+        .flat_map(|m| m.fields().collect::<Vec<_>>());
     let mut labelled = 0;
     for field in fields {
         assert!(field.options().has_extension(&privacy), "{}", field.full_name());

@@ -18,7 +18,15 @@ fn cwpp(arguments: &[&str]) -> anyhow::Result<String> {
 fn the_demonstration_tells_its_story_in_forty_lines() -> anyhow::Result<()> {
     let page = cwpp(&["demo"])?;
     assert!(page.lines().count() <= 40, "{page}");
-    for words in ["opened in every service", "password cracking", "abnormal login", "CERTIFIED", "verified offline", "cwpp serve", "grpcurl"] {
+    for words in [
+        "opened in every service",
+        "password cracking",
+        "abnormal login",
+        "CERTIFIED",
+        "verified offline",
+        "cwpp serve",
+        "grpcurl",
+    ] {
         assert!(page.contains(words), "{words}:\n{page}");
     }
     Ok(())

@@ -23,7 +23,8 @@ on_every_backend![
     tenants_do_not_see_each_other,
 ];
 
-const ATTACK: &str = "2026-11-20T03:00:00.000000+00:00 web sshd[1]: Failed password for root from 203.0.113.9 port 4000 ssh2\n";
+const ATTACK: &str =
+    "2026-11-20T03:00:00.000000+00:00 web sshd[1]: Failed password for root from 203.0.113.9 port 4000 ssh2\n";
 
 /// Enrols this host for a tenant, reports it, and feeds a log with an attack in it.
 async fn fill(world: &World, app_id: u64) -> anyhow::Result<Reporter> {
@@ -34,7 +35,7 @@ async fn fill(world: &World, app_id: u64) -> anyhow::Result<Reporter> {
     anyhow::ensure!(report.written() > 0, "nothing was reported");
     let log = world.folder.path().join(format!("auth-{app_id}.log"));
     std::fs::write(&log, ATTACK.repeat(12))?;
-    let mut spool = Spool::open(world.folder.path().join(format!("spool-{app_id}")), &log, Zone::Utc)?;
+    let mut spool = Spool::open(world.folder.path().join(format!("spool-{app_id}")), &log, Zone::Local)?;
     while spool.ingest(Utc::now())?.more {}
     let sent = reporter.send_events(&mut spool).await?;
     anyhow::ensure!(!sent.incident_ids.is_empty(), "the attack was not found");
@@ -74,7 +75,9 @@ async fn a_terminated_tenant_leaves_no_row_and_a_certificate(backend: Backend) -
     assert_eq!(status::reason(&unknown), Some(Reason::TenantUnknown));
     // Counts are folded and feeds relayed in the background, so only what people see must be the same.
     let names = |rows: Vec<(&'static str, cwpp_contracts::erasure::v1::TableCount)>| {
-        rows.into_iter().filter(|(_, t)| t.table.starts_with("asset_") || t.table == "incident" || t.table == "machine").collect::<Vec<_>>()
+        rows.into_iter()
+            .filter(|(_, t)| t.table.starts_with("asset_") || t.table == "incident" || t.table == "machine")
+            .collect::<Vec<_>>()
     };
     assert_eq!(names(world.rows(&neighbour).await?), names(before), "the neighbour keeps its rows");
 
@@ -123,7 +126,10 @@ async fn tenants_do_not_see_each_other(backend: Backend) -> anyhow::Result<()> {
     let reporter = fill(&world, 1).await?;
     let machine_id = reporter.machine_id().context("an id")?.to_owned();
     let mut machines = machine_service_client::MachineServiceClient::new(world.inventory()?);
-    let foreign = machines.get_machine(GetMachineRequest { app_id: 2, machine_id: machine_id.clone() }).await.expect_err("foreign");
+    let foreign = machines
+        .get_machine(GetMachineRequest { app_id: 2, machine_id: machine_id.clone() })
+        .await
+        .expect_err("foreign");
     assert_eq!(status::reason(&foreign), Some(Reason::MachineUnknown));
     let mut assets = AssetServiceClient::new(world.inventory()?);
     let answer = assets.list_asset_counts(counts(2)).await?.into_inner();

@@ -54,7 +54,11 @@ impl Replicas {
         let configuration = start("configuration", &[], &[])?;
         let inventory = start("inventory", &[], &[])?;
         let incidents = start("incidents", &[("peers.configuration", &configuration[0])], &[])?;
-        let peers = [("peers.configuration", &configuration[1]), ("peers.inventory", &inventory[1]), ("peers.incidents", &incidents[0])];
+        let peers = [
+            ("peers.configuration", &configuration[1]),
+            ("peers.inventory", &inventory[1]),
+            ("peers.incidents", &incidents[0]),
+        ];
         let signing = folder.path().join("signing.pem").display().to_string();
         let retention = start("retention", &peers, &[("signing.key_file", signing)])?;
         let mut replicas = Self { inventory, incidents, configuration, retention, databases, folder };
@@ -85,11 +89,13 @@ async fn two_replicas_of_each_service_serve_one_platform() -> anyhow::Result<()>
     open_tenant(channel(&replicas.configuration[0])?, 5, Utc::now()).await?;
     let snapshot = collect(&Root::new("/"), Utc::now());
     // One replica is asked what to send, and the other takes it: nothing is kept in a process.
-    let mut first = Reporter::new(5, Some("web-1".into()), channel(&replicas.inventory[0])?, channel(&replicas.incidents[0])?);
+    let mut first =
+        Reporter::new(5, Some("web-1".into()), channel(&replicas.inventory[0])?, channel(&replicas.incidents[0])?);
     first.register(&snapshot).await?;
     let written = first.report(&snapshot).await?.written();
     assert!(written > 0);
-    let mut second = Reporter::new(5, Some("web-1".into()), channel(&replicas.inventory[1])?, channel(&replicas.incidents[1])?);
+    let mut second =
+        Reporter::new(5, Some("web-1".into()), channel(&replicas.inventory[1])?, channel(&replicas.incidents[1])?);
     let again = second.register(&snapshot).await?;
     assert!(!again.created);
     assert_eq!(Some(again.machine_id.as_str()), first.machine_id());
@@ -113,10 +119,11 @@ async fn one_trace_goes_over_two_services_and_the_database() -> anyhow::Result<(
     // Retention opens the tenant in inventory: a call between services, and a transaction at its end.
     let crosses = |spans: &[cwpp_tests::otlp::ReceivedSpan]| {
         spans.iter().filter(|s| s.service.contains("inventory") && s.name.contains("OpenTenant")).any(|server| {
-            let same = |service: &str| spans.iter().any(|s| s.service.contains(service) && s.trace_id == server.trace_id);
-            let database = spans.iter().any(|s| {
-                s.service.contains("inventory") && s.trace_id == server.trace_id && s.name.starts_with("db")
-            });
+            let same =
+                |service: &str| spans.iter().any(|s| s.service.contains(service) && s.trace_id == server.trace_id);
+            let database = spans
+                .iter()
+                .any(|s| s.service.contains("inventory") && s.trace_id == server.trace_id && s.name.starts_with("db"));
             same("retention") && database
         })
     };

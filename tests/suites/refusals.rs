@@ -55,7 +55,8 @@ async fn no_method_answers_for_an_unknown_tenant(backend: Backend) -> anyhow::Re
             let refused = call(channel, rule, GetTenantRequest { app_id: 4242 }).await.expect_err(rule.path);
             let reason = status::reason(&refused).unwrap_or_else(|| panic!("{}: no reason in {refused:?}", rule.path));
             // A request that lacks what the method needs may be told so first: that says nothing of the tenant.
-            let fine = [Reason::TenantUnknown, Reason::InvalidField, Reason::StreamIncomplete, Reason::ReportTokenInvalid];
+            let fine =
+                [Reason::TenantUnknown, Reason::InvalidField, Reason::StreamIncomplete, Reason::ReportTokenInvalid];
             assert!(fine.contains(&reason), "{}: {reason:?}", rule.path);
             *seen.entry(reason.as_str()).or_insert(0) += 1;
         }

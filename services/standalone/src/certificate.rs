@@ -8,7 +8,7 @@ use cwpp_retention::certificate::PublicKey;
 
 /// Looks at certificates of deletion, without any service.
 #[derive(Debug, Clone, clap::Subcommand)]
-pub enum CertificateCommand {
+pub(crate) enum CertificateCommand {
     /// Verifies a certificate against the provider's public key.
     Verify {
         /// The certificate as it was given.
@@ -24,7 +24,7 @@ pub enum CertificateCommand {
 
 impl CertificateCommand {
     /// Does what was asked; a certificate that does not hold is an error.
-    pub fn run(&self, mut out: impl Write) -> anyhow::Result<()> {
+    pub(crate) fn run(&self, mut out: impl Write) -> anyhow::Result<()> {
         let Self::Verify { file, key, json } = self;
         let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
         let key = PublicKey::from_file(key)?;

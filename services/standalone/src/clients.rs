@@ -6,14 +6,12 @@ use cwpp_contracts::configuration::v1::tenant_service_client::TenantServiceClien
 use cwpp_contracts::erasure::v1::erasure_service_client::ErasureServiceClient;
 use cwpp_contracts::incidents::v1::incident_service_client::IncidentServiceClient;
 use cwpp_contracts::inventory::v1::asset_service_client::AssetServiceClient;
-use cwpp_contracts::inventory::v1::machine_service_client::MachineServiceClient;
 use cwpp_contracts::retention::v1::retention_service_client::RetentionServiceClient;
 
 /// One client per gRPC service.
 pub(crate) struct Clients {
     pub(crate) tenants: TenantServiceClient<Channel>,
     pub(crate) policies: PolicyServiceClient<Channel>,
-    pub(crate) machines: MachineServiceClient<Channel>,
     pub(crate) assets: AssetServiceClient<Channel>,
     pub(crate) incidents: IncidentServiceClient<Channel>,
     pub(crate) incidents_rows: ErasureServiceClient<Channel>,
@@ -25,7 +23,6 @@ impl Clients {
         Self {
             tenants: TenantServiceClient::new(configuration.clone()),
             policies: PolicyServiceClient::new(configuration),
-            machines: MachineServiceClient::new(inventory.clone()),
             assets: AssetServiceClient::new(inventory),
             incidents: IncidentServiceClient::new(incidents.clone()),
             incidents_rows: ErasureServiceClient::new(incidents),

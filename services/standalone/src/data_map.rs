@@ -9,21 +9,21 @@ use serde::Serialize;
 
 /// One field of the contracts.
 #[derive(Debug, Serialize)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The full name of the field.
-    pub field: String,
+    pub(crate) field: String,
     /// The part of the agreement that it belongs to.
-    pub data_class: &'static str,
+    pub(crate) data_class: &'static str,
     /// Who may see it.
-    pub sensitivity: &'static str,
+    pub(crate) sensitivity: &'static str,
     /// What it may be used for.
-    pub purpose: &'static str,
+    pub(crate) purpose: &'static str,
     /// What it means.
-    pub meaning: String,
+    pub(crate) meaning: String,
 }
 
 /// Reads the catalogue from the descriptor set that this build serves.
-pub fn entries() -> anyhow::Result<Vec<Entry>> {
+pub(crate) fn entries() -> anyhow::Result<Vec<Entry>> {
     let pool = DescriptorPool::decode(cwpp_contracts::FILE_DESCRIPTOR_SET)?;
     let privacy = pool.get_extension_by_name("cwpp.common.v1.privacy").context("the privacy option")?;
     let mut entries = Vec::new();
@@ -61,7 +61,7 @@ fn meaning(field: &prost_reflect::FieldDescriptor) -> String {
 }
 
 /// Prints the catalogue as Markdown, or as one JSON object.
-pub fn print(json: bool, mut out: impl Write) -> anyhow::Result<()> {
+pub(crate) fn print(json: bool, mut out: impl Write) -> anyhow::Result<()> {
     let entries = entries()?;
     if json {
         serde_json::to_writer_pretty(&mut out, &serde_json::json!({ "fields": entries }))?;

@@ -12,7 +12,7 @@ use cwpp_chassis::config::{Settings, default_ports};
 use cwpp_configuration::Configuration;
 use cwpp_incidents::Incidents;
 use cwpp_inventory::Inventory;
-use cwpp_retention::RetentionService;
+use cwpp_retention::Retention;
 use cwpp_storage::Database;
 use tokio_util::sync::CancellationToken;
 
@@ -73,7 +73,7 @@ impl Platform {
         retention.peers.incidents = incidents.target();
         retention.signing.key_file = Some(folder.join("signing.pem"));
         retention.ledger.file = Some(folder.join("ledger.jsonl"));
-        let retention = start::<RetentionService>(retention, &clock, ports).await?;
+        let retention = start::<Retention>(retention, &clock, ports).await?;
         let platform = Self { configuration, inventory, incidents, retention, clock };
         for service in platform.services() {
             service.ready(PATIENCE).await?;

@@ -12,15 +12,15 @@ use crate::platform::{Platform, Ports};
 ///
 /// There is no authentication: whoever reaches the ports may do everything.
 #[derive(Debug, Clone, clap::Args)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// Where the databases, the signing key and the ledger are kept.
     #[arg(long, value_name = "DIR", default_value = "cwpp-data")]
-    pub data: PathBuf,
+    pub(crate) data: PathBuf,
 }
 
 impl ServeArgs {
     /// Serves.
-    pub async fn run(&self, mut out: impl Write) -> anyhow::Result<()> {
+    pub(crate) async fn run(&self, mut out: impl Write) -> anyhow::Result<()> {
         std::fs::create_dir_all(&self.data)?;
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let platform = Platform::start(&self.data, Clock::system(), Ports::Default).await?;

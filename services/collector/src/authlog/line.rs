@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{Connections, Context};
@@ -12,6 +12,9 @@ use crate::text;
 
 /// A longer line is passed over.
 pub const MAX_LINE: usize = 64 << 10;
+
+/// Years that a log can have been written in, and that the services take.
+const YEARS: std::ops::RangeInclusive<i32> = 1970..=9999;
 
 /// Takes a log's lines in order and gives the events. Given the same lines and the same state it gives the same events.
 #[derive(Debug, Clone)]
@@ -89,7 +92,7 @@ impl Reader {
     fn time<'a>(&mut self, line: &'a str) -> Option<(DateTime<Utc>, &'a str)> {
         if line.starts_with(|c: char| c.is_ascii_digit()) {
             let (stamp, rest) = line.split_once(' ')?;
-            let time = DateTime::parse_from_rfc3339(stamp).ok()?;
+            let time = DateTime::parse_from_rfc3339(stamp).ok().filter(|time| YEARS.contains(&time.to_utc().year()))?;
             self.state.clock.new_form(time.naive_local());
             return Some((time.with_timezone(&Utc), rest));
         }

@@ -102,6 +102,7 @@ Nov 24 07:00:00 host sshd[1]: Failed password for root from nowhere port 9 ssh2
 Nov 24 07:00:00 host sshd[1]: Failed password for root
 Nov 24 07:00:00 host sshd[1]: PAM 2 more authentication failures; rhost=192.0.2.4  user=root
 sshd[1]: Failed password for root from 192.0.2.4 port 1 ssh2
+0001-01-01T00:00:00Z host sshd[1]: Failed password for root from 192.0.2.4 port 1 ssh2
 \xff\xfe\x00
 
 Nov 24 07:00:00 host sshd[1]: Failed password for root from 192.0.2.4 port 7 ssh2\r
@@ -111,7 +112,7 @@ Nov 24 07:00:00 host sshd[1]: Failed password for b\xffb from 192.0.2.4 port 8 s
     read_events(&log[..], &mut reader, |event| events.push(event)).unwrap();
     assert_eq!(events.iter().map(|event| event.source_port).collect::<Vec<_>>(), [Some(7), Some(8)]);
     assert_eq!((events[1].account.as_str(), events[1].escaped), ("b\\xffb", true));
-    assert_eq!(reader.state().statistics.malformed, 2);
+    assert_eq!(reader.state().statistics.malformed, 3);
 }
 
 #[test]

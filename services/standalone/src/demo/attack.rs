@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// The network that the demonstration's login whitelist expects.
-pub const OFFICE: &str = "192.0.2.0/24";
+pub(crate) const OFFICE: &str = "192.0.2.0/24";
 
 /// Writes the log as sshd would have written it in the hour before `now`.
-pub fn log(now: DateTime<Utc>) -> String {
+pub(crate) fn log(now: DateTime<Utc>) -> String {
     let mut log = Log { text: String::new(), time: now - TimeDelta::minutes(55), pid: 4100 };
     log.line(60, "Accepted publickey for deploy from 192.0.2.17 port 50112 ssh2: ED25519 SHA256:2b7e151628aed2a6");
     log.line(40, "Failed password for alice from 192.0.2.18 port 50410 ssh2");
@@ -22,16 +22,23 @@ pub fn log(now: DateTime<Utc>) -> String {
     }
     log.line(6, "Accepted password for root from 203.0.113.9 port 41999 ssh2");
     // Another tries one password on many accounts.
-    for (i, account) in ["admin", "backup", "ftp", "git", "guest", "mysql", "oracle", "pi", "postgres", "test", "ubuntu", "www"]
-        .into_iter()
-        .enumerate()
+    for (i, account) in
+        ["admin", "backup", "ftp", "git", "guest", "mysql", "oracle", "pi", "postgres", "test", "ubuntu", "www"]
+            .into_iter()
+            .enumerate()
     {
         log.line(9, &format!("Invalid user {account} from 198.51.100.23 port {}", 52000 + i));
         log.more(1, &format!("Failed password for invalid user {account} from 198.51.100.23 port {} ssh2", 52000 + i));
     }
     // A third tries to pass for somebody else: the name is made to look like the end of a line.
     for i in 0..12 {
-        log.line(7, &format!("Failed password for invalid user x from 192.0.2.17 port 22 ssh2 from 2001:db8::bad port {} ssh2", 60000 + i));
+        log.line(
+            7,
+            &format!(
+                "Failed password for invalid user x from 192.0.2.17 port 22 ssh2 from 2001:db8::bad port {} ssh2",
+                60000 + i
+            ),
+        );
     }
     log.line(300, "Accepted publickey for deploy from 192.0.2.17 port 50999 ssh2: ED25519 SHA256:2b7e151628aed2a6");
     log.text

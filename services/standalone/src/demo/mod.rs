@@ -16,15 +16,15 @@ use crate::platform::{Platform, Ports};
 
 /// Shows the platform at work on this host.
 #[derive(Debug, Clone, clap::Args)]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// Print one JSON object instead of the page.
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 impl DemoArgs {
     /// Runs the demonstration.
-    pub async fn run(&self, mut out: impl Write) -> anyhow::Result<()> {
+    pub(crate) async fn run(&self, mut out: impl Write) -> anyhow::Result<()> {
         let folder = tempfile::Builder::new().prefix("cwpp-demo-").tempdir()?;
         let clock = Clock::manual(Utc::now());
         let platform = Platform::start(folder.path(), clock, Ports::Free).await?;

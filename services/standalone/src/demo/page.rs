@@ -30,7 +30,7 @@ impl<'a> Page<'a> {
     /// Prints incidents, one a line.
     pub(crate) fn incidents(&mut self, incidents: &[Incident]) -> anyhow::Result<()> {
         let mut table = Table::new();
-        table.load_preset(NOTHING);
+        table.load_style(NOTHING);
         for incident in incidents {
             table.add_row(row(incident));
         }
@@ -42,9 +42,8 @@ impl<'a> Page<'a> {
 }
 
 fn row(incident: &Incident) -> Row {
-    let severity = Severity::try_from(incident.severity)
-        .map_or("?", |s| s.as_str_name())
-        .trim_start_matches("SEVERITY_");
+    let severity =
+        Severity::try_from(incident.severity).map_or("?", |s| s.as_str_name()).trim_start_matches("SEVERITY_");
     let (kind, source, account, what) = describe(incident);
     Row::from(vec![severity.to_owned(), kind.to_owned(), source, account, what])
 }
@@ -65,7 +64,12 @@ pub(crate) fn describe(incident: &Incident) -> (&'static str, String, String, St
                 (d.risky_source, "source"),
             ];
             let unexpected: Vec<_> = flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
-            ("abnormal login", d.source_address.clone(), d.account.clone(), format!("unexpected {}", unexpected.join(", ")))
+            (
+                "abnormal login",
+                d.source_address.clone(),
+                d.account.clone(),
+                format!("unexpected {}", unexpected.join(", ")),
+            )
         }
         None => ("unknown", String::new(), String::new(), String::new()),
     }

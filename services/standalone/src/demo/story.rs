@@ -40,7 +40,10 @@ const STEP: Duration = Duration::from_secs(6 * 3600);
 /// Takes all steps; returns the summary for programs.
 pub(crate) async fn tell(platform: &Platform, folder: &Path, page: &mut Page<'_>) -> anyhow::Result<Value> {
     let mut clients = platform.clients()?;
-    page.line("cwpp", format!("{}: four services on SQLite in a folder that goes away at the end", env!("CARGO_PKG_VERSION")))?;
+    page.line(
+        "cwpp",
+        format!("{}: four services on SQLite in a folder that goes away at the end", env!("CARGO_PKG_VERSION")),
+    )?;
     let incarnation = open(platform, &mut clients, page).await?;
     expect_logins(&mut clients, incarnation, page).await?;
 
@@ -53,8 +56,12 @@ pub(crate) async fn tell(platform: &Platform, folder: &Path, page: &mut Page<'_>
     let classes = report(&mut reporter, &mut clients, &snapshot, page).await?;
     let again = collect(&Root::new("/"), Utc::now());
     let second = reporter.report(&again).await?;
-    let sent = second.classes.iter().filter(|(_, c)| matches!(c, cwpp_collector::report::ClassReport::Sent { .. })).count();
-    page.line("report 2", format!("{sent} of {} classes had to be sent, {} rows written", second.classes.len(), second.written()))?;
+    let sent =
+        second.classes.iter().filter(|(_, c)| matches!(c, cwpp_collector::report::ClassReport::Sent { .. })).count();
+    page.line(
+        "report 2",
+        format!("{sent} of {} classes had to be sent, {} rows written", second.classes.len(), second.written()),
+    )?;
 
     let found = attack_this_host(platform, &mut clients, &mut reporter, folder, page).await?;
     let certificate = terminate(platform, &mut clients, folder, page).await?;
@@ -122,7 +129,10 @@ async fn enrol(reporter: &mut Reporter, snapshot: &Snapshot, page: &mut Page<'_>
     let registered = reporter.register(snapshot).await?;
     let facts = &snapshot.machine;
     let name = facts.hostname.as_deref().unwrap_or("unnamed");
-    page.line("enrolment", format!("{name}, {}, {}", facts.os.name.as_deref().unwrap_or("unknown system"), facts.architecture))?;
+    page.line(
+        "enrolment",
+        format!("{name}, {}, {}", facts.os.name.as_deref().unwrap_or("unknown system"), facts.architecture),
+    )?;
     Ok(json!({ "machine_id": registered.machine_id, "name": name, "os": facts.os.name, "kernel": facts.kernel }))
 }
 
@@ -141,7 +151,8 @@ async fn report(
     let mut classes = Map::new();
     let mut words = Vec::new();
     for count in counts {
-        let class = AssetClass::try_from(count.asset_class)?.as_str_name().trim_start_matches("ASSET_CLASS_").to_lowercase();
+        let class =
+            AssetClass::try_from(count.asset_class)?.as_str_name().trim_start_matches("ASSET_CLASS_").to_lowercase();
         words.push(format!("{} {}", count.items, class.replace('_', " ")));
         classes.insert(class, json!({ "items": count.items }));
     }
@@ -165,10 +176,13 @@ async fn attack_this_host(
     let log = folder.join("auth.log");
     let text = attack::log(platform.clock.now());
     std::fs::write(&log, &text)?;
-    let mut spool = Spool::open(folder.join("spool"), &log, Zone::Utc)?;
+    let mut spool = Spool::open(folder.join("spool"), &log, Zone::Local)?;
     while spool.ingest(platform.clock.now())?.more {}
     let sent = reporter.send_events(&mut spool).await?;
-    page.line("sshd log", format!("{} lines with an attack in them, {} events sent", text.lines().count(), sent.events))?;
+    page.line(
+        "sshd log",
+        format!("{} lines with an attack in them, {} events sent", text.lines().count(), sent.events),
+    )?;
     let request = ListIncidentsRequest { app_id: TENANT, kind: IncidentKind::Unspecified.into(), ..Default::default() };
     let mut incidents = clients.incidents.list_incidents(request).await?.into_inner().incidents;
     incidents.sort_by_key(|i| std::cmp::Reverse(i.severity));
@@ -178,10 +192,16 @@ async fn attack_this_host(
 }
 
 /// Ends the subscription, lets six days pass, and verifies the certificate with nothing but itself and the key.
-async fn terminate(platform: &Platform, clients: &mut Clients, folder: &Path, page: &mut Page<'_>) -> anyhow::Result<Value> {
+async fn terminate(
+    platform: &Platform,
+    clients: &mut Clients,
+    folder: &Path,
+    page: &mut Page<'_>,
+) -> anyhow::Result<Value> {
     let start = platform.clock.now();
     let request = TerminateSubscriptionRequest { app_id: TENANT, confirm_app_id: TENANT, ..Default::default() };
-    let deletion = clients.retention.terminate_subscription(request).await?.into_inner().deletion.context("a deletion")?;
+    let deletion =
+        clients.retention.terminate_subscription(request).await?.into_inner().deletion.context("a deletion")?;
     page.line("termination", format!("deletion {}; the clock is put forward from here on", deletion.deletion_id))?;
     let deletion = follow(platform, clients, deletion, page).await?;
 
@@ -193,12 +213,20 @@ async fn terminate(platform: &Platform, clients: &mut Clients, folder: &Path, pa
     ensure!(PublicKey::from_pem(&answer.public_key)?.fingerprint() == key.fingerprint(), "another key");
     let certificate = verify(&answer.certificate, &key)?;
     let days = (certificate.times.certified - start).num_minutes() as f64 / 1440.0;
-    page.line("certificate", format!("verified offline: all gone {days:.1} days after the termination, {}", rows(&certificate)))?;
+    page.line(
+        "certificate",
+        format!("verified offline: all gone {days:.1} days after the termination, {}", rows(&certificate)),
+    )?;
     Ok(serde_json::from_str(&answer.certificate)?)
 }
 
 /// Watches a deletion to its end, printing each state once.
-async fn follow(platform: &Platform, clients: &mut Clients, mut deletion: Deletion, page: &mut Page<'_>) -> anyhow::Result<Deletion> {
+async fn follow(
+    platform: &Platform,
+    clients: &mut Clients,
+    mut deletion: Deletion,
+    page: &mut Page<'_>,
+) -> anyhow::Result<Deletion> {
     let mut shown = DeletionState::Unspecified;
     let mut changed = Instant::now();
     let begin = platform.clock.now();
@@ -244,10 +272,16 @@ fn go_on(page: &mut Page<'_>) -> anyhow::Result<()> {
     page.line("", "")?;
     page.line("go on", "cwpp serve")?;
     page.line("", "grpcurl -plaintext 127.0.0.1:50051 list")?;
-    page.line("", "grpcurl -plaintext -d '{\"app_id\":7,\"request_id\":\"'$(uuidgen)'\",\"uin\":7,\"region\":\"default\",")?;
+    page.line(
+        "",
+        "grpcurl -plaintext -d '{\"app_id\":7,\"request_id\":\"'$(uuidgen)'\",\"uin\":7,\"region\":\"default\",",
+    )?;
     page.line("", "  \"agreement_version\":\"1\",\"agreement_accepted_time\":\"2026-01-01T00:00:00Z\"}' \\")?;
     page.line("", "  127.0.0.1:50053 cwpp.configuration.v1.TenantService/CreateTenant")?;
-    page.line("", "grpcurl -plaintext -d '{\"app_id\":7}' 127.0.0.1:50051 cwpp.inventory.v1.AssetService/ListAssetCounts")
+    page.line(
+        "",
+        "grpcurl -plaintext -d '{\"app_id\":7}' 127.0.0.1:50051 cwpp.inventory.v1.AssetService/ListAssetCounts",
+    )
 }
 
 fn time(time: chrono::DateTime<Utc>) -> prost_types::Timestamp {
