@@ -9,6 +9,8 @@ use super::passwd::User;
 use crate::text;
 
 const DAY: i64 = 86_400;
+/// 31 December 9999.
+const LAST_DAY: i64 = 2_932_896;
 /// From here on the maximum age means never.
 const NEVER: i64 = 99_999;
 /// The warning time where none is written.
@@ -114,7 +116,8 @@ fn today(now: DateTime<Utc>) -> i64 {
 }
 
 fn midnight(day: i64) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp(day.checked_mul(DAY)?, 0)
+    // Later than the year 9999 is as good as never, and no service takes it.
+    (day <= LAST_DAY).then(|| DateTime::from_timestamp(day.checked_mul(DAY)?, 0))?
 }
 
 #[cfg(test)]
@@ -134,6 +137,11 @@ mod tests {
         assert_eq!(status(line, 1091), PasswordStatus::Expired);
         assert_eq!(status(b"a:$y$x:1000:0:99999:7:::", 9_000), PasswordStatus::Normal);
         assert_eq!(status(b"a:$y$x:0:0:99999:7:::", 9_000), PasswordStatus::Expired);
+        assert!(
+            parse(b"a:$y$x:2932000:0:9000:7::3999999:")
+                .values()
+                .all(|s| { s.changed().is_some() && s.password_expires().is_none() && s.account_expires().is_none() })
+        );
         assert_eq!(status(b"a:!$y$x:1000:0:90:7:::", 1000), PasswordStatus::Locked);
     }
 }
