@@ -38,10 +38,8 @@ fn free_port() -> anyhow::Result<SocketAddr> {
 impl Process {
     /// Runs a service's migrations.
     pub fn migrate(name: &str, settings: &[(&str, String)]) -> anyhow::Result<()> {
-        let output = Command::new(binary(name)?)
-            .args(["migrate", "up"])
-            .args(settings.iter().flat_map(|(k, v)| ["--set".to_owned(), format!("{k}={v}")]))
-            .output()?;
+        let output =
+            Command::new(binary(name)?).args(["migrate", "up"]).args(settings.iter().flat_map(argument)).output()?;
         anyhow::ensure!(output.status.success(), "{name} migrate up: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())
     }
@@ -51,9 +49,7 @@ impl Process {
         let (grpc, admin) = (free_port()?, free_port()?);
         let mut arguments = vec!["serve".to_owned()];
         let listen = [("grpc.listen", grpc.to_string()), ("admin.listen", admin.to_string())];
-        for (key, value) in settings.iter().cloned().chain(listen.iter().map(|(k, v)| (*k, v.clone()))) {
-            arguments.extend(["--set".to_owned(), format!("{key}={value}")]);
-        }
+        arguments.extend(settings.iter().chain(&listen).flat_map(argument));
         let log = folder.join(format!("{name}-{}.log", grpc.port()));
         let child = spawn(name, &arguments, &log)?;
         Ok(Self { child, grpc, admin, arguments, name: name.to_owned(), log })
@@ -137,6 +133,14 @@ impl Process {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(())
+    }
+}
+
+/// Spells a setting as arguments; the setting `config` names a file.
+fn argument((key, value): &(&str, String)) -> [String; 2] {
+    match *key {
+        "config" => ["--config".to_owned(), value.clone()],
+        key => ["--set".to_owned(), format!("{key}={value}")],
     }
 }
 

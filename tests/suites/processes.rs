@@ -31,12 +31,13 @@ impl Replicas {
     async fn start(more: &[(&'static str, String)]) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let databases = MySqlDatabases::create(&SERVICES).await?;
-        let key = folder.path().join("page.key");
+        let (key, file) = (folder.path().join("page.key"), folder.path().join("shared.toml"));
         std::fs::write(&key, [7; 32])?;
+        std::fs::write(&file, format!("[database]\nkey_files = [\"{}\"]\n", key.display()))?;
         let settings = |name: &str| {
             let mut settings = vec![
                 ("database.url", databases.url(name)),
-                ("database.key_files", format!("[\"{}\"]", key.display())),
+                ("config", file.display().to_string()),
                 ("shutdown.lame_duck", "0s".to_owned()),
             ];
             settings.extend(more.iter().cloned());

@@ -54,8 +54,6 @@ reasons! {
     ItemCountMismatch = "ITEM_COUNT_MISMATCH", InvalidArgument;
     /// The stream ended before its end mark; nothing of it was applied.
     StreamIncomplete = "STREAM_INCOMPLETE", InvalidArgument;
-    /// The stream's messages came in an order that the method does not admit.
-    StreamOutOfOrder = "STREAM_OUT_OF_ORDER", InvalidArgument;
     /// The report token was not made by this service for this machine. Negotiate again.
     ReportTokenInvalid = "REPORT_TOKEN_INVALID", InvalidArgument;
     /// A filter, order or mask names what the caller may not see without a grant.
@@ -92,8 +90,6 @@ reasons! {
     TenantClosing = "TENANT_CLOSING", FailedPrecondition;
     /// The report is older than one that was applied already. Negotiate again.
     ReportTokenStale = "REPORT_TOKEN_STALE", FailedPrecondition;
-    /// The tenant's configuration switched this collection off.
-    CollectionDisabled = "COLLECTION_DISABLED", FailedPrecondition;
     /// The deletion is not certified yet.
     CertificateNotReady = "CERTIFICATE_NOT_READY", FailedPrecondition;
     /// The object's state does not admit this change.
@@ -104,14 +100,12 @@ reasons! {
     CursorExpired = "CURSOR_EXPIRED", OutOfRange;
     /// The tenant belongs to another service region than this deployment.
     RegionRefused = "REGION_REFUSED", FailedPrecondition;
-    /// The machine has no subscription that covers this kind.
-    NotSubscribed = "NOT_SUBSCRIBED", FailedPrecondition;
     /// The fence stands at another epoch than the call names.
     EpochMismatch = "EPOCH_MISMATCH", FailedPrecondition;
     /// The deletion was taken over by another worker with a higher token.
     LeaseLost = "LEASE_LOST", FailedPrecondition;
     /// A limit of the tenant is reached; the metadata names limit and value.
-    LimitReached = "LIMIT_REACHED", FailedPrecondition;
+    LimitReached = "LIMIT_REACHED", ResourceExhausted;
     /// The etag is not the current one. Read again, then change.
     EtagMismatch = "ETAG_MISMATCH", Aborted;
     /// Other writers were in the way until the retries were used up. Repeat.

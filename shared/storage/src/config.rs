@@ -29,6 +29,7 @@ pub enum TlsMode {
 pub struct Database {
     /// `sqlite:PATH` or `mysql://USER@HOST:PORT/NAME`; replaces host, port, name and user. A password may stand in it for
     /// development; elsewhere use `password_file`.
+    #[serde(serialize_with = "without_password")]
     pub url: String,
     /// Host of the MySQL server.
     pub host: String,
@@ -83,5 +84,28 @@ impl Database {
     /// Names a database by its URL, the rest at the defaults.
     pub fn at(url: impl Into<String>) -> Self {
         Self { url: url.into(), ..Self::default() }
+    }
+}
+
+/// Writes a URL with its password hidden: settings are printed and logged.
+fn without_password<S: serde::Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    let hidden = url.split_once("://").and_then(|(scheme, rest)| {
+        let (login, place) = rest.rsplit_once('@')?;
+        let (user, _) = login.split_once(':')?;
+        Some(format!("{scheme}://{user}:***@{place}"))
+    });
+    serializer.serialize_str(hidden.as_deref().unwrap_or(url))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_not_printed() {
+        let printed = |url: &str| serde_json::to_value(Database::at(url)).unwrap()["url"].as_str().unwrap().to_owned();
+        assert_eq!(printed("mysql://cwpp:se:cr@et@db:3306/x"), "mysql://cwpp:***@db:3306/x");
+        assert_eq!(printed("mysql://cwpp@db:3306/x"), "mysql://cwpp@db:3306/x");
+        assert_eq!(printed("sqlite:/var/lib/cwpp/a.db"), "sqlite:/var/lib/cwpp/a.db");
     }
 }

@@ -71,6 +71,7 @@ fn an_attack_over_midnight_is_one_series() {
 #[test]
 fn failures_that_are_too_far_apart_are_no_attack() {
     assert_eq!(one(&every(200, 10, 1)), []);
+    assert_eq!(one(&every(40, 10, 1)), []);
     assert_eq!(one(&every(40 * 60, 36, 1)), []);
 }
 
@@ -185,7 +186,7 @@ fn piecewise(scope: Scope, pieces: &[Vec<Attempt>]) -> Vec<Verdict> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn batches_in_any_order_come_to_the_same_verdict(

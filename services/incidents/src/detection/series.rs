@@ -3,6 +3,10 @@
 //! The buckets are walked in the order of time. A window of each rule slides over them; where it holds enough failures
 //! of enough accounts, a series begins with the first failure in it, and takes in everything of the next 24 hours,
 //! whole minutes. What a series has taken counts in no other.
+//!
+//! Of a minute only the ends are stored, so a window takes minutes whole: those whose nearest failures are no further apart
+//! than its length, and at most one minute more than that has. It so counts up to a minute too much, never too little, and
+//! an attempt that arrives late never makes an attack disappear.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -64,6 +68,7 @@ fn groups(buckets: &[Bucket]) -> Vec<Group> {
 struct Window<'a> {
     rule: &'a Rule,
     length: TimeDelta,
+    minutes: i64,
     groups: VecDeque<&'a Group>,
     failures: u64,
     accounts: HashMap<AccountKey, u32>,
@@ -72,7 +77,9 @@ struct Window<'a> {
 impl<'a> Window<'a> {
     fn new(rule: &'a Rule) -> Self {
         let length = TimeDelta::from_std(rule.window).unwrap_or(TimeDelta::days(1));
-        Self { rule, length, groups: VecDeque::new(), failures: 0, accounts: HashMap::new() }
+        // A series holds the window that it begins with.
+        let minutes = i64::try_from(rule.window.as_secs().div_ceil(60)).unwrap_or(LASTS).min(LASTS - 1);
+        Self { rule, length, minutes, groups: VecDeque::new(), failures: 0, accounts: HashMap::new() }
     }
 
     fn clear(&mut self) {
@@ -84,8 +91,8 @@ impl<'a> Window<'a> {
     /// Takes the next minute in and returns the series that it begins.
     fn take(&mut self, group: &'a Group) -> Option<Series> {
         while let Some(oldest) = self.groups.front().copied() {
-            // Both ends are inside for certain, so that no window holds more than its length.
-            if group.failed.last - oldest.failed.first <= self.length {
+            let near = group.failed.first - oldest.failed.last <= self.length;
+            if near && group.minute - oldest.minute <= self.minutes {
                 break;
             }
             self.groups.pop_front();

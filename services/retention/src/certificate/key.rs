@@ -82,23 +82,32 @@ impl Signer {
             tracing::warn!("no signing.key_file: certificates are signed with a key that dies with this process");
             return Ok(Self::generate());
         };
+        let at = || format!("signing.key_file = {}", file.display());
         if insecure && !file.exists() {
-            return Self::create(file);
+            Self::create(file).with_context(at)?;
         }
-        let pem = std::fs::read_to_string(file).with_context(|| format!("signing.key_file = {}", file.display()))?;
-        Self::from_pem(&pem).with_context(|| format!("signing.key_file = {}", file.display()))
+        let pem = std::fs::read_to_string(file).with_context(at)?;
+        Self::from_pem(&pem).with_context(at)
     }
 
-    fn create(file: &Path) -> anyhow::Result<Self> {
+    /// Makes the file of a new key, unless another replica makes it first: it is written whole beside its place, then
+    /// linked there, which fails where there is one.
+    fn create(file: &Path) -> anyhow::Result<()> {
         use std::io::Write as _;
         use std::os::unix::fs::OpenOptionsExt as _;
-        let signer = Self::generate();
-        let pem = signer.0.to_pkcs8_pem(LineEnding::LF).context("the signing key cannot be written")?;
-        let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
-        let mut opened = opened.with_context(|| format!("signing.key_file = {}", file.display()))?;
-        opened.write_all(pem.as_bytes()).with_context(|| format!("signing.key_file = {}", file.display()))?;
-        tracing::warn!(file = %file.display(), "made a new signing key");
-        Ok(signer)
+        let pem = Self::generate().0.to_pkcs8_pem(LineEnding::LF).context("the signing key cannot be written")?;
+        let beside = file.with_extension(format!("{}.new", std::process::id()));
+        let mut opened =
+            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        opened.write_all(pem.as_bytes())?;
+        let linked = std::fs::hard_link(&beside, file);
+        std::fs::remove_file(&beside)?;
+        match linked {
+            Ok(()) => tracing::warn!(file = %file.display(), "made a new signing key"),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
     }
 
     /// Returns the key.

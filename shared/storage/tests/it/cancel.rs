@@ -1,1 +1,45 @@
+use std::time::Duration;
 
+use cwpp_chassis::{Reason, deadline};
+use sea_orm::ConnectionTrait;
+use uuid::Uuid;
+
+use crate::entity::add_item;
+use crate::world::{World, both};
+
+both! {
+    async fn a_call_that_is_dropped_rolls_back_and_its_connection_is_not_used_again(w: World) {
+        let t = w.tenant().await;
+        for _ in 0..20 {
+            let write = w.db.write(&t.scope, |tx| async move {
+                add_item(&tx, Uuid::new_v4(), "a").await?;
+                std::future::pending().await
+            });
+            let cut: Result<cwpp_chassis::Result<()>, _> = tokio::time::timeout(Duration::from_millis(30), write).await;
+            assert!(cut.is_err());
+        }
+        let after = w.db.write(&t.scope, |tx| async move { add_item(&tx, Uuid::new_v4(), "b").await });
+        tokio::time::timeout(Duration::from_secs(5), after).await.expect("connections and permits came back").unwrap();
+        assert_eq!(w.rows(&t).await, 1);
+    }
+
+    async fn no_statement_outlives_its_deadline_by_a_second(w: World) {
+        if !w.is_mysql() {
+            return;
+        }
+        let t = w.tenant().await;
+        let slow = "SELECT COUNT(*) FROM information_schema.columns a, information_schema.columns b, information_schema.columns c WHERE a.column_name < b.column_name AND SLEEP(0.001) = 0";
+        let until = tokio::time::Instant::now() + Duration::from_millis(300);
+        let read = deadline::scope(until.into(), w.db.read(&t.scope, |tx| async move {
+            let statement = sea_orm::Statement::from_string(tx.get_database_backend(), slow);
+            Ok(tx.query_one_raw(statement).await.map(|_| ())?)
+        }));
+        let error = tokio::time::timeout(Duration::from_secs(3), read).await.expect("it ends by itself").unwrap_err();
+        assert_eq!(error.reason(), Reason::DeadlineExceeded);
+        tokio::time::sleep(Duration::from_millis(1000)).await;
+        let running = w.raw().await
+            .number("SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%SLEEP(0.001)%' AND info NOT LIKE '%processlist%'")
+            .await;
+        assert_eq!(running, Some(0), "the server works on for nobody");
+    }
+}

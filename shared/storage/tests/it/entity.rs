@@ -6,28 +6,28 @@ use cwpp_storage::{Registry, StoreResult, TenantTx, Tenanted};
 use uuid::Uuid;
 
 /// Things on machines.
-pub mod item {
+pub(crate) mod item {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
     #[sea_orm(table_name = "item")]
-    pub struct Model {
+    pub(crate) struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
-        pub app_id: i64,
+        pub(crate) app_id: i64,
         #[sea_orm(primary_key, auto_increment = false)]
-        pub machine_id: Uuid,
+        pub(crate) machine_id: Uuid,
         #[sea_orm(primary_key, auto_increment = false)]
-        pub item_key: Uuid,
-        pub name: String,
+        pub(crate) item_key: Uuid,
+        pub(crate) name: String,
         #[sea_orm(column_type = "custom(\"datetime(6)\")")]
-        pub seen_at: DateTimeUtc,
-        pub score: Option<f64>,
-        pub live: bool,
-        pub size: i32,
+        pub(crate) seen_at: DateTimeUtc,
+        pub(crate) score: Option<f64>,
+        pub(crate) live: bool,
+        pub(crate) size: i32,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
+    pub(crate) enum Relation {}
     impl ActiveModelBehavior for ActiveModel {}
     impl cwpp_storage::Tenanted for Entity {
         const APP_ID: Column = Column::AppId;
@@ -35,22 +35,22 @@ pub mod item {
 }
 
 /// Settings by name.
-pub mod setting {
+pub(crate) mod setting {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
     #[sea_orm(table_name = "setting")]
-    pub struct Model {
+    pub(crate) struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
-        pub app_id: i64,
+        pub(crate) app_id: i64,
         #[sea_orm(primary_key, auto_increment = false)]
-        pub name: String,
-        pub value: String,
-        pub spec: Json,
+        pub(crate) name: String,
+        pub(crate) value: String,
+        pub(crate) spec: Json,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
+    pub(crate) enum Relation {}
     impl ActiveModelBehavior for ActiveModel {}
     impl cwpp_storage::Tenanted for Entity {
         const APP_ID: Column = Column::AppId;
@@ -58,23 +58,23 @@ pub mod setting {
 }
 
 /// Knowledge that belongs to nobody.
-pub mod fact {
+pub(crate) mod fact {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
     #[sea_orm(table_name = "fact")]
-    pub struct Model {
+    pub(crate) struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
-        pub name: String,
-        pub value: i64,
+        pub(crate) name: String,
+        pub(crate) value: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
+    pub(crate) enum Relation {}
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-pub fn migrations() -> Vec<Migration> {
+pub(crate) fn migrations() -> Vec<Migration> {
     vec![
         Migration::table(
             "1001_item",
@@ -102,7 +102,7 @@ pub fn migrations() -> Vec<Migration> {
     ]
 }
 
-pub fn registry() -> Registry {
+pub(crate) fn registry() -> Registry {
     Registry::new("test")
         .erasable(item::Entity, DataClass::Resource)
         .erasable(setting::Entity, DataClass::Configuration)
@@ -110,7 +110,7 @@ pub fn registry() -> Registry {
         .migrations(migrations())
 }
 
-pub fn an_item(app_id: i64, machine_id: Uuid, name: &str) -> item::Model {
+pub(crate) fn an_item(app_id: i64, machine_id: Uuid, name: &str) -> item::Model {
     item::Model {
         app_id,
         machine_id,
@@ -123,7 +123,7 @@ pub fn an_item(app_id: i64, machine_id: Uuid, name: &str) -> item::Model {
     }
 }
 
-pub async fn add_item(tx: &TenantTx, machine_id: Uuid, name: &str) -> StoreResult<()> {
+pub(crate) async fn add_item(tx: &TenantTx, machine_id: Uuid, name: &str) -> StoreResult<()> {
     use sea_orm::IntoActiveModel;
     let row = an_item(tx.app_id().get(), machine_id, name);
     Ok(item::Entity::insert_of(tx, row.into_active_model()).await?)

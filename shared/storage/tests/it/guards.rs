@@ -186,27 +186,6 @@ both! {
         assert_eq!(w.rows(&t).await, 0);
     }
 
-    async fn a_writer_that_blocks_its_thread_is_cut_too(w: World) {
-        let t = w.tenant().await;
-        let (db, scope) = (w.db.clone(), t.scope.clone());
-        let (begun, has_begun) = tokio::sync::watch::channel(false);
-        let writer = tokio::spawn(async move {
-            let begun = &begun;
-            db.write(&scope, |tx| async move {
-                add_item(&tx, Uuid::new_v4(), "late").await?;
-                begun.send_replace(true);
-                std::thread::sleep(Duration::from_secs(3));
-                Ok(())
-            }).await
-        });
-        has_begun.clone().wait_for(|b| *b).await.unwrap();
-        let started = std::time::Instant::now();
-        w.seal(&t, 1).await.unwrap();
-        assert!(started.elapsed() < Duration::from_secs(2), "the seal took {:?}", started.elapsed());
-        assert_eq!(writer.await.unwrap().unwrap_err().reason(), Reason::DeadlineExceeded);
-        assert_eq!(w.rows(&t).await, 0);
-    }
-
     async fn the_fence_moves_as_the_contract_says(w: World) {
         let t = w.tenant().await;
         assert_eq!(w.open_tenant(&t).await.unwrap().state(), TenantState::Active, "safe to repeat");

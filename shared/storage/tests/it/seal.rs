@@ -1,1 +1,81 @@
+//! Sealing under load: after the seal nothing commits, and after the purge nothing is left.
 
+use std::time::Instant;
+
+use cwpp_chassis::Reason;
+use tokio::sync::Barrier;
+use uuid::Uuid;
+
+use crate::entity::add_item;
+use crate::world::{Tenant, World, both};
+
+const WRITERS: usize = 64;
+const SEALS: usize = 500;
+const OVERLAPPING: usize = 100_000;
+
+/// One tenant: every writer writes until it is refused, and the seal comes in the midst of it.
+struct Bout {
+    overlapping: usize,
+    written: u64,
+}
+
+async fn bout(w: &World, t: &Tenant) -> Bout {
+    let start = std::sync::Arc::new(Barrier::new(WRITERS + 1));
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|_| {
+            let (db, scope, start) = (w.db.clone(), t.scope.clone(), start.clone());
+            tokio::spawn(async move {
+                start.wait().await;
+                let (mut attempts, mut written) = (Vec::new(), 0);
+                loop {
+                    let began = Instant::now();
+                    let done = db.write(&scope, |tx| async move { add_item(&tx, Uuid::new_v4(), "a").await }).await;
+                    attempts.push((began, Instant::now()));
+                    match done {
+                        Ok(()) => written += 1,
+                        Err(e) if e.reason() == Reason::TenantFenced => return (attempts, written),
+                        // Not its turn within the time that it had: an attempt all the same.
+                        Err(e) if matches!(e.reason(), Reason::Conflict | Reason::Overloaded) => {}
+                        Err(e) => panic!("{e:?}"),
+                    }
+                }
+            })
+        })
+        .collect();
+    start.wait().await;
+    let began = Instant::now();
+    w.seal(t, 1).await.unwrap();
+    let ended = Instant::now();
+    let at_the_seal = w.rows(t).await;
+    let mut bout = Bout { overlapping: 0, written: 0 };
+    for writer in writers {
+        let (attempts, written) = writer.await.unwrap();
+        bout.overlapping += attempts.iter().filter(|(from, to)| *from < ended && *to > began).count();
+        bout.written += written;
+    }
+    assert_eq!(w.rows(t).await, at_the_seal, "a row came after the seal");
+    assert_eq!(bout.written, at_the_seal, "what was answered as written is there, and nothing else");
+    bout
+}
+
+both! {
+    async fn no_row_comes_after_a_seal_and_none_is_left_after_the_purge(w: World) {
+        let (mut seals, mut overlapping, mut written) = (0, 0, 0);
+        while seals < SEALS || overlapping < OVERLAPPING {
+            let t = w.tenant().await;
+            let bout = bout(&w, &t).await;
+            w.erase(&t, 2, 1, true).await.unwrap();
+            assert_eq!(w.rows(&t).await, 0);
+            seals += 1;
+            overlapping += bout.overlapping;
+            written += bout.written;
+        }
+        println!("{seals} seals, {overlapping} attempts overlapping one, {written} rows written before one");
+        assert!(written > 0);
+        let mut raw = w.raw().await;
+        for table in ["item", "setting", "tenant_fence", "erasure_run", "feed", "feed_pending", "feed_head", "idempotency"] {
+            assert_eq!(raw.number(&format!("SELECT COUNT(*) FROM {table}")).await, Some(0), "{table}");
+        }
+        assert_eq!(raw.number("SELECT COUNT(*) FROM closed_incarnation").await, Some(seals as i64));
+    }
+}

@@ -43,10 +43,10 @@ pub(crate) use both;
 
 /// One database, migrated, and its erasure service.
 #[derive(Clone)]
-pub struct World {
-    pub config: Database,
-    pub db: Db,
-    pub eraser: Eraser,
+pub(crate) struct World {
+    pub(crate) config: Database,
+    pub(crate) db: Db,
+    pub(crate) eraser: Eraser,
     /// The server, where there is one.
     server: Option<String>,
     folder: Option<Arc<tempfile::TempDir>>,
@@ -54,22 +54,22 @@ pub struct World {
 
 /// A tenant that was opened.
 #[derive(Clone)]
-pub struct Tenant {
-    pub app_id: AppId,
-    pub incarnation: Uuid,
-    pub scope: TenantScope,
+pub(crate) struct Tenant {
+    pub(crate) app_id: AppId,
+    pub(crate) incarnation: Uuid,
+    pub(crate) scope: TenantScope,
 }
 
 static NEXT: AtomicI64 = AtomicI64::new(1000);
 
 impl World {
-    pub async fn sqlite() -> Self {
+    pub(crate) async fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = Database::at(format!("sqlite:{}", folder.path().join("test.db").display()));
         Self::open(config, None, Some(Arc::new(folder))).await
     }
 
-    pub async fn mysql() -> Option<Self> {
+    pub(crate) async fn mysql() -> Option<Self> {
         let config = Self::mysql_config().await?;
         let server = std::env::var("CWPP_TEST_MYSQL_URL").ok();
         Some(Self::open(config, server, None).await)
@@ -95,18 +95,18 @@ impl World {
     }
 
     /// Opens the same database again, as another process would.
-    pub async fn again(&self, change: impl FnOnce(&mut Database)) -> Self {
+    pub(crate) async fn again(&self, change: impl FnOnce(&mut Database)) -> Self {
         let mut config = self.config.clone();
         change(&mut config);
         let db = Db::connect(&config, self.db.registry().clone()).await.unwrap();
         Self { eraser: Eraser::new(db.clone()), db, config, server: self.server.clone(), folder: self.folder.clone() }
     }
 
-    pub fn is_mysql(&self) -> bool {
+    pub(crate) fn is_mysql(&self) -> bool {
         self.server.is_some()
     }
 
-    pub async fn end(self) {
+    pub(crate) async fn end(self) {
         self.db.close().await;
         if let Some(url) = &self.server {
             let mut admin = sqlx::MySqlConnection::connect(url).await.unwrap();
@@ -114,30 +114,30 @@ impl World {
         }
     }
 
-    pub fn system(&self) -> SystemScope {
+    pub(crate) fn system(&self) -> SystemScope {
         SystemScope::job(Job::Harness)
     }
 
-    pub fn nobody(&self) -> Tenant {
+    pub(crate) fn nobody(&self) -> Tenant {
         self.named(AppId::from_row(NEXT.fetch_add(1, Ordering::SeqCst)))
     }
 
-    pub fn named(&self, app_id: AppId) -> Tenant {
+    pub(crate) fn named(&self, app_id: AppId) -> Tenant {
         Tenant { app_id, incarnation: Uuid::new_v4(), scope: self.system().tenant(app_id) }
     }
 
-    pub async fn tenant(&self) -> Tenant {
+    pub(crate) async fn tenant(&self) -> Tenant {
         let tenant = self.nobody();
         self.open_tenant(&tenant).await.unwrap();
         tenant
     }
 
-    pub async fn open_tenant(&self, t: &Tenant) -> Result<wire::Fence> {
+    pub(crate) async fn open_tenant(&self, t: &Tenant) -> Result<wire::Fence> {
         let request = wire::OpenTenantRequest { app_id: t.app_id.to_request(), incarnation: t.incarnation.to_string() };
         Ok(self.eraser.open_tenant(self.system(), request).await?.fence.unwrap())
     }
 
-    pub async fn fence(&self, t: &Tenant, state: TenantState, token: u64) -> Result<wire::Fence> {
+    pub(crate) async fn fence(&self, t: &Tenant, state: TenantState, token: u64) -> Result<wire::Fence> {
         let request = wire::FenceRequest {
             app_id: t.app_id.to_request(),
             incarnation: t.incarnation.to_string(),
@@ -147,17 +147,17 @@ impl World {
         Ok(self.eraser.fence(self.system(), request).await?.fence.unwrap())
     }
 
-    pub async fn seal(&self, t: &Tenant, token: u64) -> Result<wire::Fence> {
+    pub(crate) async fn seal(&self, t: &Tenant, token: u64) -> Result<wire::Fence> {
         self.fence(t, TenantState::Sealed, token).await
     }
 
-    pub async fn unfence(&self, t: &Tenant, token: u64) -> Result<wire::Fence> {
+    pub(crate) async fn unfence(&self, t: &Tenant, token: u64) -> Result<wire::Fence> {
         let request =
             wire::UnfenceRequest { app_id: t.app_id.to_request(), incarnation: t.incarnation.to_string(), token };
         Ok(self.eraser.unfence(self.system(), request).await?.fence.unwrap())
     }
 
-    pub fn erase_request(&self, t: &Tenant, token: u64, epoch: u64, close: bool) -> wire::EraseRequest {
+    pub(crate) fn erase_request(&self, t: &Tenant, token: u64, epoch: u64, close: bool) -> wire::EraseRequest {
         wire::EraseRequest {
             app_id: t.app_id.to_request(),
             incarnation: t.incarnation.to_string(),
@@ -170,7 +170,7 @@ impl World {
     }
 
     /// Erases until nothing is left; returns the last message.
-    pub async fn erase(&self, t: &Tenant, token: u64, epoch: u64, close: bool) -> Result<wire::EraseResponse> {
+    pub(crate) async fn erase(&self, t: &Tenant, token: u64, epoch: u64, close: bool) -> Result<wire::EraseResponse> {
         loop {
             let request = self.erase_request(t, token, epoch, close);
             let messages: Vec<_> = self.eraser.erase(self.system(), request).await?.try_collect().await?;
@@ -181,18 +181,18 @@ impl World {
         }
     }
 
-    pub async fn count(&self, t: &Tenant) -> Result<wire::CountRowsResponse> {
+    pub(crate) async fn count(&self, t: &Tenant) -> Result<wire::CountRowsResponse> {
         let request = wire::CountRowsRequest { app_id: t.app_id.to_request(), incarnation: t.incarnation.to_string() };
         self.eraser.count_rows(self.system(), request).await
     }
 
     /// Counts all rows of a tenant in all tables.
-    pub async fn rows(&self, t: &Tenant) -> u64 {
+    pub(crate) async fn rows(&self, t: &Tenant) -> u64 {
         self.count(t).await.unwrap().tables.iter().map(|t| t.rows).sum()
     }
 
     /// Runs statements beside the guards.
-    pub async fn raw(&self) -> Raw {
+    pub(crate) async fn raw(&self) -> Raw {
         match &self.server {
             Some(url) => {
                 let mut c = sqlx::MySqlConnection::connect(url).await.unwrap();
@@ -204,12 +204,12 @@ impl World {
         }
     }
 
-    pub async fn forget_migrations(&self) {
+    pub(crate) async fn forget_migrations(&self) {
         self.raw().await.run("DELETE FROM schema_migration").await;
     }
 
     /// Makes an empty database beside this one.
-    pub async fn empty(&self) -> Database {
+    pub(crate) async fn empty(&self) -> Database {
         match &self.folder {
             Some(folder) => {
                 Database::at(format!("sqlite:{}", folder.path().join(format!("{}.db", Uuid::new_v4())).display()))
@@ -218,7 +218,7 @@ impl World {
         }
     }
 
-    pub async fn drop_schema(&self, config: &Database) {
+    pub(crate) async fn drop_schema(&self, config: &Database) {
         if self.is_mysql() {
             self.raw().await.run(&format!("DROP DATABASE {}", config.name)).await;
         }
@@ -226,18 +226,18 @@ impl World {
 }
 
 /// A connection that no guard holds.
-pub enum Raw {
+pub(crate) enum Raw {
     MySql(sqlx::MySqlConnection),
     Sqlite(sqlx::SqliteConnection),
 }
 
 impl Raw {
     /// Runs statements; returns the rows changed by the last.
-    pub async fn run(&mut self, sql: &str) -> u64 {
+    pub(crate) async fn run(&mut self, sql: &str) -> u64 {
         self.try_run(sql).await.unwrap()
     }
 
-    pub async fn try_run(&mut self, sql: &str) -> Result<u64, sqlx::Error> {
+    pub(crate) async fn try_run(&mut self, sql: &str) -> Result<u64, sqlx::Error> {
         Ok(match self {
             Self::MySql(c) => c.execute(AssertSqlSafe(sql)).await?.rows_affected(),
             Self::Sqlite(c) => c.execute(AssertSqlSafe(sql)).await?.rows_affected(),
@@ -245,7 +245,7 @@ impl Raw {
     }
 
     /// Reads one integer; none without a row.
-    pub async fn number(&mut self, sql: &str) -> Option<i64> {
+    pub(crate) async fn number(&mut self, sql: &str) -> Option<i64> {
         match self {
             Self::MySql(c) => sqlx::query_scalar(AssertSqlSafe(sql)).fetch_optional(c).await.unwrap(),
             Self::Sqlite(c) => sqlx::query_scalar(AssertSqlSafe(sql)).fetch_optional(c).await.unwrap(),
