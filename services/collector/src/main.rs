@@ -1,5 +1,8 @@
 //! The collector's command.
 
+use std::io::Write;
+use std::process::ExitCode;
+
 use clap::Parser;
 use cwpp_collector::command::{CollectArgs, ReportArgs};
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,10 +16,18 @@ enum Command {
     Report(ReportArgs),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Command::parse() {
+fn main() -> ExitCode {
+    let done = match Command::parse() {
         Command::Collect(args) => args.run(std::io::stdout().lock()),
         Command::Report(args) => report(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            // The causes, without a backtrace: these are facts of the host or of the network, not faults of the program.
+            _ = writeln!(std::io::stderr(), "error: {e:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 
