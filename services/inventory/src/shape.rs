@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn keys_are_filled_up_to_few_lengths() {
-        let keys: Vec<Uuid> = (0..1003).map(|n| Uuid::from_u128(n)).collect();
+        let keys: Vec<Uuid> = (0..1003).map(Uuid::from_u128).collect();
         assert_eq!(padded(&keys).map(|k| k.len()).collect::<Vec<_>>(), [1000, 10]);
         assert_eq!(padded(&[]).count(), 0);
     }

@@ -48,8 +48,7 @@ impl<T: Message> Encoder for ProstEncoder<T> {
     type Error = Status;
 
     fn encode(&mut self, item: T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        item.encode(buffer)
-            .map_err(|e| Status::internal(e.to_string()))
+        item.encode(buffer).map_err(|e| Status::internal(e.to_string()))
     }
 }
 
@@ -68,14 +67,6 @@ impl<U: Message + Default> Decoder for ProstDecoder<U> {
 
 /// The answer to bytes that are no message. prost's own text is left out: it may quote what was sent.
 fn malformed() -> Status {
-    let details = ErrorDetails::with_error_info(
-        "MALFORMED_MESSAGE",
-        "cwpp",
-        std::collections::HashMap::new(),
-    );
-    Status::with_error_details(
-        Code::InvalidArgument,
-        "the message cannot be decoded",
-        details,
-    )
+    let details = ErrorDetails::with_error_info("MALFORMED_MESSAGE", "cwpp", std::collections::HashMap::new());
+    Status::with_error_details(Code::InvalidArgument, "the message cannot be decoded", details)
 }

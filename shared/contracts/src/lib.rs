@@ -3,12 +3,10 @@
 pub mod codec;
 
 /// The descriptor set with all custom options, for reflection and for reading rules.
-pub static FILE_DESCRIPTOR_SET: &[u8] =
-    include_bytes!(concat!(env!("OUT_DIR"), "/descriptor_set.bin"));
+pub static FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor_set.bin"));
 
 /// Paths of the methods that may be repeated safely, from `idempotency_level`.
-pub static IDEMPOTENT_METHODS: &[&str] =
-    include!(concat!(env!("OUT_DIR"), "/idempotent_methods.rs"));
+pub static IDEMPOTENT_METHODS: &[&str] = include!(concat!(env!("OUT_DIR"), "/idempotent_methods.rs"));
 
 /// Says whether the method of this path (`/package.Service/Method`) may be repeated safely.
 pub fn is_idempotent(path: &str) -> bool {
@@ -22,21 +20,13 @@ macro_rules! package {
             #[doc = $doc]
             #[allow(missing_docs, unreachable_pub, clippy::all)]
             pub mod v1 {
-                include!(concat!(
-                    env!("OUT_DIR"),
-                    "/cwpp.",
-                    stringify!($name),
-                    ".v1.rs"
-                ));
+                include!(concat!(env!("OUT_DIR"), "/cwpp.", stringify!($name), ".v1.rs"));
             }
         }
     };
 }
 
-package!(
-    common,
-    "What all contracts share: privacy, access, paging, severity, status."
-);
+package!(common, "What all contracts share: privacy, access, paging, severity, status.");
 package!(inventory, "Machines and their assets.");
 package!(incidents, "Authentication events and incidents.");
 package!(configuration, "Tenants and policies.");

@@ -36,7 +36,7 @@ impl Db {
         scope: &TenantScope,
         method: &str,
         request_id: Option<Uuid>,
-        request: &(impl Message + Sync),
+        request: &impl Message,
         work: F,
     ) -> Result<Once<T>>
     where

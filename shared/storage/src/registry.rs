@@ -224,10 +224,10 @@ impl Registry {
 
     /// Finds a table of tenants that a statement names as its target or source.
     pub(crate) fn erasable_table_in(&self, sql: &str) -> Option<&str> {
-        let mut words =
+        let words =
             sql.split(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | ',' | ';')).filter(|w| !w.is_empty());
         let mut after_verb = false;
-        while let Some(word) = words.next() {
+        for word in words {
             if after_verb {
                 let name = word.rsplit('.').next().unwrap_or(word).trim_matches(|c| c == '`' || c == '"');
                 if let Some(table) = self.erasable_tables().find(|t| t.table.eq_ignore_ascii_case(name)) {

@@ -19,7 +19,6 @@ pub mod folded {
     use sea_orm::entity::prelude::*;
 
     /// The folded count of a class of a tenant.
-    #[sea_orm::model]
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
     #[sea_orm(table_name = "asset_class_count")]
     pub struct Model {
@@ -35,6 +34,10 @@ pub mod folded {
         pub machines: i64,
     }
 
+    /// It refers to nothing.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
     impl ActiveModelBehavior for ActiveModel {}
 
     impl Tenanted for Entity {
@@ -48,7 +51,6 @@ pub mod delta {
     use sea_orm::entity::prelude::*;
 
     /// What one transaction changed in one class.
-    #[sea_orm::model]
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
     #[sea_orm(table_name = "asset_count_delta")]
     pub struct Model {
@@ -65,6 +67,10 @@ pub mod delta {
         /// Machines more, or less.
         pub machines: i64,
     }
+
+    /// It refers to nothing.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
 
     impl ActiveModelBehavior for ActiveModel {}
 

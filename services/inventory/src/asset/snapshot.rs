@@ -11,7 +11,6 @@ use super::class::{by_number, fingerprint};
 use crate::shape;
 
 /// What is stored of one class of one machine.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "asset_snapshot")]
 pub struct Model {
@@ -41,6 +40,10 @@ pub struct Model {
     /// Rises with each write: whoever writes in slices sees by it whether somebody came in between.
     pub version: i64,
 }
+
+/// It refers to nothing.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 

@@ -7,7 +7,6 @@ use sea_orm::entity::prelude::*;
 use crate::asset::check::timestamp;
 
 /// A machine.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "machine")]
 pub struct Model {
@@ -54,6 +53,10 @@ pub struct Model {
     /// Rises with each change.
     pub version: i64,
 }
+
+/// It refers to nothing.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 

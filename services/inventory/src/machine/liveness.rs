@@ -4,7 +4,6 @@ use cwpp_storage::Tenanted;
 use sea_orm::entity::prelude::*;
 
 /// The last sign of life of a machine.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "machine_liveness")]
 pub struct Model {
@@ -31,6 +30,10 @@ pub struct Model {
     /// When a report was found unchanged last: it writes nothing else.
     pub last_checked_at: Option<DateTimeUtc>,
 }
+
+/// It refers to nothing.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 

@@ -94,7 +94,7 @@ pub async fn cancelled(hold: &mut Hold<'_>) -> Result<Next, Halt> {
         let peer = peers.named(&service.service).cloned();
         async move {
             // Also where READ_ONLY is not known to have arrived: the call may have, its answer not.
-            let Some(peer) = peer else { return None };
+            let peer = peer?;
             match peer.unfence(tenant, token).await {
                 Ok(()) => {}
                 Err(e) if e.reason() == Reason::TenantUnknown => {}

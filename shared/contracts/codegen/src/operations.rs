@@ -173,13 +173,11 @@ fn machines(input: &MessageDescriptor, machine_path: &str) -> String {
             format!(
                 "match &m.{} {{ Some({}::{}::{}(v)) => vec![v], _ => Vec::new() }}",
                 oneof.name(),
-                oneof_module(&field.parent_message()),
+                oneof_module(field.parent_message()),
                 crate::descriptor::camel(oneof.name()),
                 crate::descriptor::camel(part)
             )
-        } else if field.is_list() {
-            format!("m.{part}.iter().collect::<Vec<_>>()")
-        } else if field.kind().as_message().is_some() {
+        } else if field.is_list() || field.kind().as_message().is_some() {
             format!("m.{part}.iter().collect::<Vec<_>>()")
         } else {
             format!("vec![&m.{part}]")

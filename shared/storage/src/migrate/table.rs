@@ -58,11 +58,11 @@ macro_rules! columns {
     ($( $(#[doc = $doc:literal])+ $method:ident / $nullable:ident = $type:expr; )+) => { $(
         $(#[doc = $doc])+
         #[must_use]
-        pub fn $method(self, name: &'static str) -> Self { self.add(column(name, $type)) }
+        pub fn $method(self, name: &'static str) -> Self { self.with(column(name, $type)) }
         $(#[doc = $doc])+
         /// It may be null.
         #[must_use]
-        pub fn $nullable(self, name: &'static str) -> Self { self.add(column(name, $type).null()) }
+        pub fn $nullable(self, name: &'static str) -> Self { self.with(column(name, $type).null()) }
     )+ };
 }
 
@@ -79,7 +79,7 @@ impl Table {
 
     /// Adds a column.
     #[must_use]
-    pub fn add(mut self, column: Column) -> Self {
+    pub fn with(mut self, column: Column) -> Self {
         self.columns.push(column);
         self
     }
@@ -114,25 +114,25 @@ impl Table {
     /// Adds text of at most `length` characters (255 at most).
     #[must_use]
     pub fn varchar(self, name: &'static str, length: u16) -> Self {
-        self.add(column(name, Type::Varchar(length.min(255))))
+        self.with(column(name, Type::Varchar(length.min(255))))
     }
 
     /// Adds text of at most `length` characters that may be null.
     #[must_use]
     pub fn varchar_null(self, name: &'static str, length: u16) -> Self {
-        self.add(column(name, Type::Varchar(length.min(255))).null())
+        self.with(column(name, Type::Varchar(length.min(255))).null())
     }
 
     /// Adds bytes of at most `length`, fit for keys.
     #[must_use]
     pub fn bytes(self, name: &'static str, length: u16) -> Self {
-        self.add(column(name, Type::Bytes(length)))
+        self.with(column(name, Type::Bytes(length)))
     }
 
     /// Adds the etag's column, `version`, which starts at 1.
     #[must_use]
     pub fn version(self) -> Self {
-        self.add(column("version", Type::Big).default("1"))
+        self.with(column("version", Type::Big).default("1"))
     }
 
     /// Names the primary key; of a tenant's table it begins with `app_id`.

@@ -30,7 +30,7 @@ both! {
         let t = w.tenant().await;
         let slow = "SELECT COUNT(*) FROM information_schema.columns a, information_schema.columns b, information_schema.columns c WHERE a.column_name < b.column_name AND SLEEP(0.001) = 0";
         let until = tokio::time::Instant::now() + Duration::from_millis(300);
-        let read = deadline::scope(until.into(), w.db.read(&t.scope, |tx| async move {
+        let read = deadline::scope(until, w.db.read(&t.scope, |tx| async move {
             let statement = sea_orm::Statement::from_string(tx.get_database_backend(), slow);
             Ok(tx.query_one_raw(statement).await.map(|_| ())?)
         }));

@@ -134,7 +134,7 @@ both! {
             Ok(item::Entity::insert_all_of(&tx, models).await?)
         }).await.unwrap();
         w.db.write(&t.scope, |tx| async move {
-            let models = rows.iter().cloned().map(|r| item::Model { name: "new".into(), ..r }.into_active_model()).collect();
+            let models = rows.iter().map(|r| item::Model { name: "new".into(), ..r.clone() }.into_active_model()).collect();
             Ok(item::Entity::upsert_all_of(&tx, models, &[item::Column::Name]).await?)
         }).await.unwrap();
         let names = w.db.read(&t.scope, |tx| async move { Ok(item::Entity::of(&tx).all(&tx).await?) }).await.unwrap();

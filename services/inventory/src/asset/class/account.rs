@@ -47,7 +47,6 @@ const UID: Order = Order { index: "asset_account_uid", column: "uid", of: Of::Un
 static ORDERS: [Order; 3] = [FIRST_SEEN, NAME, UID];
 
 /// An account as stored.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "asset_account")]
 pub struct Model {
@@ -105,6 +104,10 @@ pub struct Model {
     /// Whether a text held bytes that are no UTF-8.
     pub escaped: bool,
 }
+
+/// It refers to nothing.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 

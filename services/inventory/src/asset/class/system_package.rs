@@ -34,7 +34,6 @@ const INSTALLED: Order = Order { index: "asset_system_package_installed", column
 static ORDERS: [Order; 3] = [FIRST_SEEN, NAME, INSTALLED];
 
 /// A package as stored.
-#[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "asset_system_package")]
 pub struct Model {
@@ -72,6 +71,10 @@ pub struct Model {
     /// Whether a text held bytes that are no UTF-8.
     pub escaped: bool,
 }
+
+/// It refers to nothing.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
