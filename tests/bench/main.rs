@@ -6,6 +6,8 @@
 //! and reports the same again (the unchanged report). Then the limit: the rows that this left behind, in all tables
 //! that a report writes, inserted raw into another fresh database with the same tables and indexes.
 
+#![allow(clippy::print_stdout, reason = "a program that prints what it measured")]
+
 mod fleet;
 mod process;
 mod raw;
