@@ -5,3 +5,4 @@ mod demo;
 mod lifecycle;
 mod processes;
 mod refusals;
+mod reports;
