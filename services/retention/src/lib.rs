@@ -92,8 +92,8 @@ impl Service for Retention {
     }
 }
 
-/// Puts together what the calls and the worker share.
-fn desk(db: Db, config: Config, clock: Clock) -> anyhow::Result<Deletions> {
+/// Puts together what calls and the worker share.
+pub fn desk(db: Db, config: Config, clock: Clock) -> anyhow::Result<Deletions> {
     let peers = Peers::connect(&config.peers, &config.client(), Eraser::new(db.clone()))?;
     let signer = Signer::open(config.signing.key_file.as_deref(), config.auth.is_insecure())?;
     let mut keys = vec![signer.public()];

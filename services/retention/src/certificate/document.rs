@@ -7,12 +7,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
-use ed25519_dalek::{Signature, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signature, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::key::PublicKey;
+use super::key::{PublicKey, Signer};
 
 /// The form of the document; another form gets another name.
 pub const FORMAT: &str = "cwpp.deletion-certificate.v1";
@@ -164,8 +164,9 @@ fn signed_bytes(certificate: &serde_json::Value) -> Result<Vec<u8>, Problem> {
 }
 
 /// Signs what is said; the result is the text to hand out.
-pub fn sign(certificate: &Certificate, key: &SigningKey) -> Result<String, Problem> {
-    use ed25519_dalek::Signer;
+pub fn sign(certificate: &Certificate, signer: &Signer) -> Result<String, Problem> {
+    use ed25519_dalek::Signer as _;
+    let key = signer.key();
     let certificate = serde_json::to_value(certificate).map_err(|e| Problem::Malformed(e.to_string()))?;
     let signature = key.sign(&signed_bytes(&certificate)?);
     let document = Document {

@@ -1,4 +1,3 @@
-use super::super::key::Signer;
 use super::*;
 
 fn time(hours: i64) -> DateTime<Utc> {
@@ -36,7 +35,7 @@ fn certificate() -> Certificate {
 fn a_signed_certificate_verifies_and_says_what_was_signed() {
     let signer = Signer::generate();
     let said = certificate();
-    let text = sign(&said, signer.key()).unwrap();
+    let text = sign(&said, &signer).unwrap();
     assert_eq!(verify(&text, &signer.public()).unwrap(), said);
     assert_eq!(verify(&format!("  {text}\n"), &signer.public()).unwrap(), said);
     assert_eq!(embedded_key(&text).unwrap(), signer.public());
@@ -45,7 +44,7 @@ fn a_signed_certificate_verifies_and_says_what_was_signed() {
 #[test]
 fn the_text_is_canonical() {
     let signer = Signer::generate();
-    let text = sign(&certificate(), signer.key()).unwrap();
+    let text = sign(&certificate(), &signer).unwrap();
     let again: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(serde_jcs::to_string(&again).unwrap(), text);
 }
@@ -54,7 +53,7 @@ fn the_text_is_canonical() {
 fn every_changed_character_is_noticed() {
     let signer = Signer::generate();
     let said = certificate();
-    let text = sign(&said, signer.key()).unwrap();
+    let text = sign(&said, &signer).unwrap();
     for at in 0..text.len() {
         let mut bytes = text.clone().into_bytes();
         bytes[at] ^= 1;
@@ -67,7 +66,7 @@ fn every_changed_character_is_noticed() {
 #[test]
 fn another_number_of_rows_is_tampering() {
     let signer = Signer::generate();
-    let text = sign(&certificate(), signer.key()).unwrap();
+    let text = sign(&certificate(), &signer).unwrap();
     let changed = text.replace("740000", "740001");
     assert_ne!(text, changed);
     assert_eq!(verify(&changed, &signer.public()), Err(Problem::Tampered));
@@ -76,7 +75,7 @@ fn another_number_of_rows_is_tampering() {
 #[test]
 fn a_certificate_of_another_key_is_told_apart_from_a_changed_one() {
     let (ours, theirs) = (Signer::generate(), Signer::generate());
-    let text = sign(&certificate(), theirs.key()).unwrap();
+    let text = sign(&certificate(), &theirs).unwrap();
     assert!(matches!(verify(&text, &ours.public()), Err(Problem::WrongKey { .. })));
     // Naming our key in it does not help.
     let forged = text.replace(
@@ -99,14 +98,14 @@ fn a_signed_certificate_with_impossible_times_is_refused() {
     let signer = Signer::generate();
     let mut said = certificate();
     said.times.certified = time(96);
-    let text = sign(&said, signer.key()).unwrap();
+    let text = sign(&said, &signer).unwrap();
     assert!(matches!(verify(&text, &signer.public()), Err(Problem::Contradiction(_))));
 }
 
 #[test]
 fn verifying_takes_less_than_fifty_milliseconds() {
     let signer = Signer::generate();
-    let text = sign(&certificate(), signer.key()).unwrap();
+    let text = sign(&certificate(), &signer).unwrap();
     let start = std::time::Instant::now();
     for _ in 0..10 {
         verify(&text, &signer.public()).unwrap();

@@ -33,7 +33,7 @@ pub struct Signed {
 
 /// Signs what was done.
 pub fn sign(run: &Run, budget: &Budget, head: &head::Model, signer: &Signer) -> Result<Signed> {
-    let text = sign_document(&certificate(run, budget, head)?, signer.key()).map_err(Error::internal)?;
+    let text = sign_document(&certificate(run, budget, head)?, signer).map_err(Error::internal)?;
     let digest = digest(&text).map_err(Error::internal)?;
     Ok(Signed { text, digest, public_key: signer.public().to_pem().map_err(Error::internal)? })
 }

@@ -8,7 +8,7 @@ use cwpp_storage::{Dialect, StoreError, StoreResult, fence};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Unchanged, ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel,
-    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::SimpleExpr,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, sea_query::SimpleExpr,
 };
 use uuid::Uuid;
 
@@ -81,9 +81,13 @@ pub async fn running(on: &impl ConnectionTrait, incarnation: Uuid) -> StoreResul
 
 /// Lists deletions, the newest first. Ids rise with time; the primary key serves it.
 pub async fn list(on: &impl ConnectionTrait, after: Option<Uuid>, limit: u64) -> StoreResult<Vec<Run>> {
+    with_progress(on, list_query(after, limit).all(on).await?).await
+}
+
+/// The query of [`list`].
+pub fn list_query(after: Option<Uuid>, limit: u64) -> Select<deletion::Entity> {
     let older = after.map_or_else(Condition::all, |id| Condition::all().add(deletion::Column::Id.lt(id)));
-    let rows = deletion::Entity::find().filter(older).order_by_desc(deletion::Column::Id).limit(limit).all(on).await?;
-    with_progress(on, rows).await
+    deletion::Entity::find().filter(older).order_by_desc(deletion::Column::Id).limit(limit)
 }
 
 async fn with_progress(on: &impl ConnectionTrait, deletions: Vec<deletion::Model>) -> StoreResult<Vec<Run>> {
@@ -105,14 +109,17 @@ async fn with_progress(on: &impl ConnectionTrait, deletions: Vec<deletion::Model
 
 /// Finds deletions with something to do, the most urgent first. `deletion_due` serves it.
 pub async fn due(on: &impl ConnectionTrait, dialect: Dialect, now: DateTime<Utc>, limit: u64) -> StoreResult<Vec<Due>> {
-    let rows = deletion::Entity::find()
+    let rows = due_query(dialect, now, limit).all(on).await?;
+    Ok(rows.into_iter().map(|row| Due { id: row.id, incarnation: row.incarnation }).collect())
+}
+
+/// The query of [`due`].
+pub fn due_query(dialect: Dialect, now: DateTime<Utc>, limit: u64) -> Select<deletion::Entity> {
+    deletion::Entity::find()
         .filter(deletion::Column::DueTime.lte(now))
         .filter(is_awake(dialect))
         .order_by_asc(deletion::Column::DueTime)
         .limit(limit)
-        .all(on)
-        .await?;
-    Ok(rows.into_iter().map(|row| Due { id: row.id, incarnation: row.incarnation }).collect())
 }
 
 /// Says whether a deletion's wait after a failed step is over.
@@ -200,7 +207,12 @@ pub async fn retry(tx: &impl ConnectionTrait, id: Uuid) -> StoreResult<()> {
 
 /// Counts deletions that began to seal after a time. `deletion_sealing` serves it.
 pub async fn sealed_after(tx: &impl ConnectionTrait, time: DateTime<Utc>) -> StoreResult<u64> {
-    Ok(deletion::Entity::find().filter(deletion::Column::SealingTime.gt(time)).count(tx).await?)
+    Ok(sealed_query(time).count(tx).await?)
+}
+
+/// The query of [`sealed_after`].
+pub fn sealed_query(time: DateTime<Utc>) -> Select<deletion::Entity> {
+    deletion::Entity::find().filter(deletion::Column::SealingTime.gt(time))
 }
 
 /// Reads the deletions that are not over; for metrics.

@@ -91,7 +91,7 @@ async fn steps(hold: &mut Hold<'_>, shutdown: &CancellationToken) -> Result<(), 
 }
 
 /// One step. Each can be repeated: what it does elsewhere is idempotent, what it did is written down at its end.
-async fn step(hold: &mut Hold<'_>) -> Result<Next, Halt> {
+pub async fn step(hold: &mut Hold<'_>) -> Result<Next, Halt> {
     match hold.state()? {
         State::Scheduled => seal::scheduled(hold).await,
         State::Sealing => seal::sealing(hold).await,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cwpp_access::ops::ErasureServiceOps as _;
 use cwpp_access::{AppId, Job, SystemScope};
 use cwpp_chassis::client::Channel;
-use cwpp_chassis::status::from_peer;
+use cwpp_chassis::status::{from_peer, reason};
 use cwpp_chassis::{Error, Reason, Result};
 use cwpp_contracts::common::v1::TenantState;
 use cwpp_contracts::configuration::v1 as wire;
@@ -77,14 +77,14 @@ impl Follower {
         let opened = opened.await.map_err(|_| silent())?;
         let mut changes = match opened {
             Ok(changes) => changes.into_inner(),
-            Err(status) => return self.refused(from_peer("configuration", &status)).await,
+            Err(status) => return self.refused(&status).await,
         };
         loop {
             let next = tokio::time::timeout(SILENCE, changes.next()).await.map_err(|_| silent())?;
             let change = match next {
                 None => return Ok(()),
                 Some(Ok(change)) => change,
-                Some(Err(status)) => return self.refused(from_peer("configuration", &status)).await,
+                Some(Err(status)) => return self.refused(&status).await,
             };
             if self.claim(holder).await? != Some(lease) {
                 return Err(Error::new(Reason::LeaseLost, "another replica follows the tenants"));
@@ -98,12 +98,12 @@ impl Follower {
     }
 
     /// A cursor that is no longer kept: every tenant is read again, which opens nothing twice.
-    async fn refused(&self, error: Error) -> Result<()> {
-        if error.reason() == Reason::CursorExpired {
+    async fn refused(&self, status: &tonic::Status) -> Result<()> {
+        if reason(status) == Some(Reason::CursorExpired) {
             tracing::warn!("the cursor of the tenants' feed has expired: following from the beginning");
             self.move_to(String::new()).await?;
         }
-        Err(error)
+        Err(from_peer("configuration", status))
     }
 
     /// Takes one change in.
