@@ -1,6 +1,6 @@
 //! Follows configuration's policies. One replica does at a time; what it takes in is written with the cursor.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cwpp_access::{AppId, Job, SystemScope};
 use cwpp_chassis::client::Channel;
@@ -26,12 +26,31 @@ const SILENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(500);
 /// How often it is looked whether a tenant that is not open here yet is now.
 const OPENING: Duration = Duration::from_millis(50);
+/// How long the feed waits for that.
+const WAIT: Duration = Duration::from_secs(3);
+/// How long it goes on without the tenants that it did not wait for any longer.
+const WITHOUT: Duration = Duration::from_secs(20);
 
 /// The follower.
 #[derive(Clone)]
 pub(crate) struct Follower {
     pub(crate) db: Db,
     pub(crate) client: PolicyServiceClient<Channel>,
+}
+
+/// How far one stream was followed.
+struct Place {
+    /// What is stored.
+    cursor: String,
+    /// Since when the cursor has stood still because a tenant was passed over.
+    without: Option<Instant>,
+}
+
+impl Place {
+    /// Returns the cursor that is to be stored with a change.
+    fn after(&self, change: String) -> String {
+        if self.without.is_some() || change.is_empty() { self.cursor.clone() } else { change }
+    }
 }
 
 fn scope() -> SystemScope {
@@ -69,6 +88,7 @@ impl Follower {
     async fn once(&self, holder: Uuid) -> Result<()> {
         let Some(lease) = self.claim(holder).await? else { return Ok(()) };
         let cursor = ops::cursor(&self.db, &scope(), SOURCE).await?;
+        let mut place = Place { cursor: cursor.clone(), without: None };
         let mut client = self.client.clone();
         let opened = tokio::time::timeout(SILENCE, client.watch_policies(WatchPoliciesRequest { cursor }));
         let mut changes = match opened.await.map_err(|_| silent())? {
@@ -82,7 +102,11 @@ impl Follower {
                 Some(Ok(change)) => change,
                 Some(Err(status)) => return self.refused(from_peer("configuration", &status)).await,
             };
-            self.take(holder, lease, change).await?;
+            self.take(holder, lease, &mut place, change).await?;
+            if place.without.is_some_and(|since| since.elapsed() > WITHOUT) {
+                // Begins again where the first of them was passed over.
+                return Ok(());
+            }
         }
     }
 
@@ -99,31 +123,51 @@ impl Follower {
         Err(error)
     }
 
-    /// Takes one change in. A tenant's policies may come before its opening here does, which takes a second at most:
-    /// the feed waits for it, since a change that is passed over does not come again.
-    async fn take(&self, holder: Uuid, lease: Lease, message: WatchPoliciesResponse) -> Result<()> {
+    /// Takes one change in. A tenant's policies may come before its opening here does, which takes a second: the feed
+    /// waits for it. One that takes longer must not keep the others' changes away: it is passed over, and the cursor
+    /// stays before it.
+    async fn take(&self, holder: Uuid, lease: Lease, place: &mut Place, message: WatchPoliciesResponse) -> Result<()> {
         let WatchPoliciesResponse { app_id, policy_id, policy, cursor } = message;
+        self.keep(holder, lease).await?;
+        let cursor = place.after(cursor);
         if app_id == 0 {
-            self.keep(holder, lease).await?;
-            return if cursor.is_empty() { Ok(()) } else { ops::skip(&self.db, &scope(), SOURCE, &cursor).await };
+            return self.skip(place, cursor).await;
         }
         let tenant = scope().tenant(AppId::from_request(app_id)?);
         let change = Change::read(&policy_id, policy)?;
+        let began = Instant::now();
         loop {
-            self.keep(holder, lease).await?;
-            let Err(error) = ops::take(&self.db, &tenant, &change, SOURCE, &cursor).await else { return Ok(()) };
+            let Err(error) = ops::take(&self.db, &tenant, &change, SOURCE, &cursor).await else {
+                place.cursor = cursor;
+                return Ok(());
+            };
             match error.reason() {
                 // Nothing of a closed tenant is kept, and of one that was never open here nothing is there to delete.
-                Reason::TenantFenced => {}
-                Reason::TenantUnknown | Reason::TenantOpening if change.whitelist.is_none() => {}
-                Reason::TenantUnknown | Reason::TenantOpening => {
+                Reason::TenantFenced => return self.skip(place, cursor).await,
+                Reason::TenantUnknown | Reason::TenantOpening if change.whitelist.is_none() => {
+                    return self.skip(place, cursor).await;
+                }
+                Reason::TenantUnknown | Reason::TenantOpening if began.elapsed() < WAIT => {
                     tokio::time::sleep(OPENING).await;
-                    continue;
+                    self.keep(holder, lease).await?;
+                }
+                Reason::TenantUnknown | Reason::TenantOpening => {
+                    metrics::counter!("incidents_policies_passed_over_total").increment(1);
+                    place.without.get_or_insert_with(Instant::now);
+                    return Ok(());
                 }
                 _ => return Err(error),
             }
-            return ops::skip(&self.db, &scope(), SOURCE, &cursor).await;
         }
+    }
+
+    /// Moves the cursor where there is nothing to do.
+    async fn skip(&self, place: &mut Place, cursor: String) -> Result<()> {
+        if cursor != place.cursor {
+            ops::skip(&self.db, &scope(), SOURCE, &cursor).await?;
+            place.cursor = cursor;
+        }
+        Ok(())
     }
 
     async fn keep(&self, holder: Uuid, lease: Lease) -> Result<()> {

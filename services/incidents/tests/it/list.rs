@@ -1,0 +1,165 @@
+//! Listing incidents: every driving filter, in order, page by page, by an index.
+
+use std::time::Duration;
+
+use cwpp_access::{AppId, Job, SystemScope};
+use cwpp_chassis::Reason;
+use cwpp_contracts::common::v1::{Page, ProcessingStatus, Severity};
+use cwpp_contracts::incidents::v1::list_incidents_request::Filter;
+use cwpp_contracts::incidents::v1::*;
+use cwpp_incidents::incident::store::{self, Cursor, Driver};
+use sea_orm::{ConnectionTrait, QueryTrait, Statement};
+
+use crate::peer::{Peer, office};
+use crate::world::*;
+
+/// Fills a tenant with 12 incidents of cracking on two machines, one of which is critical.
+async fn fill(w: &World, tenant: &Tenant) -> [Spool; 2] {
+    let mut spools = [tenant.spool(), tenant.spool()];
+    for spool in &mut spools {
+        for source in 1..=6 {
+            w.send(spool, guesses(&format!("203.0.113.{source}"), "root", source * 100, 12)).await;
+        }
+    }
+    w.send(&mut spools[0], vec![accept("203.0.113.1", "root", 1000)]).await;
+    spools
+}
+
+fn ask(tenant: &Tenant, filter: Option<Filter>) -> ListIncidentsRequest {
+    ListIncidentsRequest { app_id: tenant.app_id, filter, ..Default::default() }
+}
+
+fn sized(mut request: ListIncidentsRequest, page_size: i32) -> ListIncidentsRequest {
+    request.page = Some(Page { page_size, page_token: String::new() });
+    request
+}
+
+both! {
+    async fn every_driver_lists_its_own_in_order_page_by_page(w: World) {
+        let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
+        let spools = fill(w, &tenant).await;
+        fill(w, &neighbour).await;
+        let all = w.all(&tenant).await;
+        assert_eq!(all.len(), 12);
+        let times: Vec<_> = all.iter().map(|incident| incident.last_time.unwrap().seconds).collect();
+        assert!(times.is_sorted_by(|a, b| a >= b));
+        for incident in &all[..3] {
+            assert_eq!(w.set(&tenant, &incident.incident_id, ProcessingStatus::Resolved).await, "");
+        }
+        let all = w.all(&tenant).await;
+        type Holds = fn(&Incident, &str) -> bool;
+        let cases: [(Filter, Holds, usize); 4] = [
+            (Filter::MachineId(spools[0].machine_id.clone()), |i, machine| i.machine_id == machine, 6),
+            (Filter::SourceAddress("::ffff:203.0.113.4".into()), |i, _| cracking(i).source_address == "203.0.113.4", 2),
+            (Filter::Status(ProcessingStatus::Resolved.into()), |i, _| i.status() == ProcessingStatus::Resolved, 3),
+            (Filter::Status(ProcessingStatus::Open.into()), |i, _| i.status() == ProcessingStatus::Open, 9),
+        ];
+        for (filter, holds, number) in cases {
+            let expected: Vec<_> = all.iter().filter(|i| holds(i, &spools[0].machine_id)).cloned().collect();
+            assert_eq!(expected.len(), number, "{filter:?}");
+            for size in [0, 1, 2, 5, 1000] {
+                assert_eq!(w.list(sized(ask(&tenant, Some(filter.clone())), size)).await, expected, "{filter:?} by {size}");
+            }
+        }
+        for size in [1, 5, 12] {
+            assert_eq!(w.list(sized(ask(&tenant, None), size)).await, all, "all by {size}");
+        }
+    }
+
+    async fn kinds_and_severities_are_looked_for_among_the_rows(w: World) {
+        let peer = Peer::start().await;
+        let follower = w.replica(&peer.target()).await;
+        let tenant = w.tenant().await;
+        peer.tell(&tenant, &office("192.0.2.0/24"));
+        peer.followed(w, &tenant, 1).await;
+        let spools = fill(w, &tenant).await;
+        let all = w.all(&tenant).await;
+        assert_eq!(all.len(), 13);
+        let kind = |kind: IncidentKind, filter| ListIncidentsRequest { kind: kind.into(), ..ask(&tenant, filter) };
+        let machine = || Some(Filter::MachineId(spools[0].machine_id.clone()));
+        for size in [1, 3, 50] {
+            let list = |request| async { w.list(sized(request, size)).await.len() };
+            assert_eq!(list(kind(IncidentKind::AbnormalLogin, None)).await, 1);
+            assert_eq!(list(kind(IncidentKind::PasswordCracking, None)).await, 12);
+            assert_eq!(list(kind(IncidentKind::AbnormalLogin, machine())).await, 1);
+            assert_eq!(list(kind(IncidentKind::PasswordCracking, machine())).await, 6);
+            let severe = |severity: Severity| ListIncidentsRequest { minimum_severity: severity.into(), ..ask(&tenant, None) };
+            assert_eq!(list(severe(Severity::Critical)).await, 1);
+            assert_eq!(list(severe(Severity::Medium)).await, 13);
+        }
+        follower.end().await;
+    }
+
+    async fn a_token_holds_for_its_tenant_its_filter_and_three_days(w: World) {
+        let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
+        fill(w, &tenant).await;
+        fill(w, &neighbour).await;
+        let first = w.page(sized(ask(&tenant, None), 5)).await.unwrap();
+        let with = |mut request: ListIncidentsRequest, token: &str| {
+            request.page = Some(Page { page_size: 5, page_token: token.into() });
+            request
+        };
+        let token = first.next_page_token.as_str();
+        let status = Some(Filter::Status(ProcessingStatus::Open.into()));
+        for foreign in [
+            with(ask(&neighbour, None), token),
+            with(ask(&tenant, status), token),
+            with(ListIncidentsRequest { kind: 2, ..ask(&tenant, None) }, token),
+            with(ask(&tenant, None), "AAAA"),
+            with(ask(&tenant, None), &format!("{token}x")),
+        ] {
+            assert_eq!(reason(w.page(foreign).await), Reason::PageTokenInvalid);
+        }
+        // Any replica reads it.
+        assert_eq!(w.page(with(ask(&tenant, None), token)).await.unwrap().incidents.len(), 5);
+        w.clock.advance(Duration::from_secs(73 * 3600));
+        assert_eq!(reason(w.page(with(ask(&tenant, None), token)).await), Reason::PageTokenExpired);
+    }
+
+    async fn every_wrong_field_of_a_list_is_named_at_once(w: World) {
+        let tenant = w.tenant().await;
+        let bad = ListIncidentsRequest { kind: 9, minimum_severity: -1, ..ask(&tenant, Some(Filter::MachineId("x".into()))) };
+        assert_eq!(fields(w.page(sized(bad, -1)).await), ["kind", "minimum_severity", "machine_id", "page.page_size"]);
+        assert_eq!(fields(w.page(ask(&tenant, Some(Filter::SourceAddress("10.0.0.0/8".into())))).await), ["source_address"]);
+        for status in [0, 6, 99] {
+            assert_eq!(fields(w.page(ask(&tenant, Some(Filter::Status(status)))).await), ["status"]);
+        }
+        assert_eq!(reason(w.page(ask(&w.nobody(), None)).await), Reason::TenantUnknown);
+    }
+
+    async fn every_driver_reads_its_index_in_order(w: World) {
+        let tenant = w.tenant().await;
+        let spools = fill(w, &tenant).await;
+        let db = w.db().await;
+        let scope = SystemScope::job(Job::Harness).tenant(AppId::from_request(tenant.app_id).unwrap());
+        let drivers = [
+            (Driver::All, "incident_last"),
+            // Of a value that nearly all rows have, the index of all rows is as good, and may be taken.
+            (Driver::Kind(IncidentKind::AbnormalLogin), "incident_kind"),
+            (Driver::Machine(spools[0].machine_id.parse().unwrap()), "incident_machine"),
+            (Driver::Source("203.0.113.4".into()), "incident_source"),
+            (Driver::Status(ProcessingStatus::Resolved), "incident_status"),
+        ];
+        for (driver, index) in &drivers {
+            for cursor in [None, Some(Cursor { last_time: noon().timestamp_micros() + 1, incident_id: uuid::Uuid::now_v7() })] {
+                let dialect = db.dialect();
+                // A guard for reads refuses what is no SELECT.
+                let plan = db
+                    .write(&scope, |tx| async move {
+                        let sql = store::list(&tx, driver, cursor, 51).build(dialect.backend()).to_string();
+                        let rows = tx.query_all_raw(Statement::from_string(dialect.backend(), dialect.explain(&sql))).await?;
+                        let text = |row: &sea_orm::QueryResult| {
+                            row.try_get::<String>("", "EXPLAIN").or_else(|_| row.try_get::<String>("", "detail"))
+                        };
+                        Ok(rows.iter().map(text).collect::<Result<Vec<_>, _>>()?.join("\n"))
+                    })
+                    .await
+                    .unwrap();
+                assert!(plan.contains(index), "{driver:?}: {plan}");
+                let sorts = plan.contains("Sort") || plan.contains("TEMP B-TREE");
+                assert!(!sorts, "{driver:?}: {plan}");
+            }
+        }
+        db.close().await;
+    }
+}
