@@ -245,6 +245,8 @@ pub async fn start<S: Service>(settings: Settings<S::Config>, clock: Clock) -> a
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(parts.descriptor)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                // So that tools can show the details of an error.
+                .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         };
         // Tools are divided between the two: grpcurl asks v1alpha, buf asks v1.
         routes = routes.add_service(builder().build_v1()?).add_service(builder().build_v1alpha()?);
