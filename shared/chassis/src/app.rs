@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::service::Routes;
 
-pub use cli::{Migrate, main};
+pub use cli::{Migrate, main, main_from};
 pub use jobs::Job;
 
 use crate::admin::Admin;

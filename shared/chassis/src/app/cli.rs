@@ -1,5 +1,6 @@
 //! The command line that every service has.
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -64,8 +65,14 @@ enum ConfigCommand {
 
 /// The whole `main` of a service. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 pub fn main<S: Service>() -> ExitCode {
-    let matches = Cli::command().name(S::NAME).about(format!("The {} service.", S::NAME)).get_matches();
-    let cli = match Cli::from_arg_matches(&matches) {
+    main_from::<S>(std::env::args_os())
+}
+
+/// [`main`] with arguments of one's own, the program's name first.
+pub fn main_from<S: Service>(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command = Cli::command().name(S::NAME).about(format!("The {} service.", S::NAME));
+    let parsed = command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };

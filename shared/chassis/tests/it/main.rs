@@ -7,5 +7,6 @@ mod configuration;
 mod health;
 mod lifecycle;
 mod probe;
+mod process;
 mod tls;
 mod traces;
