@@ -16,6 +16,7 @@ use futures::StreamExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+#[allow(unreachable_pub, reason = "the derives make their parts public")]
 mod note {
     use sea_orm::entity::prelude::*;
 

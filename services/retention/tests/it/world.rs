@@ -92,7 +92,7 @@ impl World {
     }
 
     async fn open(server: Option<String>) -> Self {
-        let log = cwpp_chassis::config::Log { level: "error".into(), ..Default::default() };
+        let log = cwpp_chassis::config::Log { level: "off".into(), ..Default::default() };
         let _ = cwpp_chassis::telemetry::init("retention", &log, &Default::default());
         let name = format!("cwpp_ret_{}", Uuid::new_v4().simple());
         let folder = tempfile::tempdir().unwrap();
@@ -107,13 +107,10 @@ impl World {
             name,
             folder: Some(folder),
         };
-        for service in SERVICES {
-            world.create_database(service).await;
-        }
+        world.config.database = world.database("retention");
+        futures::future::join_all(SERVICES.map(|service| world.create_database(service))).await;
         for service in &SERVICES[..3] {
-            let database = world.database(service);
-            cwpp_storage::migrate::up(&database, &notes::registry()).await.unwrap();
-            let config = notes::Config { database, tenants: world.name.clone() };
+            let config = notes::Config { database: world.database(service), tenants: world.name.clone() };
             world.peers.push(Peer { running: None, settings: Settings::local(config) });
             world.bring(service).await;
         }
@@ -128,8 +125,6 @@ impl World {
         config.worker.retry_min = Duration::from_millis(100);
         config.worker.retry_max = Duration::from_millis(500);
         config.client.max_attempts = 1;
-        world.config.database = world.database("retention");
-        cwpp_storage::migrate::up(&world.config.database, &cwpp_retention::registry()).await.unwrap();
         world
     }
 
@@ -149,6 +144,8 @@ impl World {
             let mut admin = sqlx::MySqlConnection::connect(url).await.unwrap();
             admin.execute(AssertSqlSafe(format!("CREATE DATABASE {}_{service}", self.name))).await.unwrap();
         }
+        let registry = if service == "retention" { cwpp_retention::registry() } else { notes::registry() };
+        cwpp_storage::migrate::up(&self.database(service), &registry).await.unwrap();
     }
 
     /// Starts a replica of retention.
@@ -344,10 +341,12 @@ impl World {
             }
         }
         if let Some(url) = &self.server {
-            let mut admin = sqlx::MySqlConnection::connect(url).await.unwrap();
-            for service in SERVICES {
-                admin.execute(AssertSqlSafe(format!("DROP DATABASE {}_{service}", self.name))).await.unwrap();
-            }
+            let own = &self.name;
+            let dropped = SERVICES.map(|service| async move {
+                let mut admin = sqlx::MySqlConnection::connect(url).await.unwrap();
+                admin.execute(AssertSqlSafe(format!("DROP DATABASE {own}_{service}"))).await.unwrap();
+            });
+            futures::future::join_all(dropped).await;
         }
     }
 }
