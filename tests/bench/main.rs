@@ -24,7 +24,7 @@ use sqlx::mysql::{MySqlConnection, MySqlPool};
 use crate::fleet::Fleet;
 
 /// Tables that a report writes; liveness is the heartbeat's.
-const TABLES: &[&str] = &["asset_account", "asset_system_package", "asset_snapshot", "count_delta"];
+const TABLES: &[&str] = &["asset_account", "asset_system_package", "asset_snapshot", "asset_count_delta"];
 
 #[derive(Parser)]
 struct Arguments {
