@@ -99,8 +99,7 @@ impl Assets {
         scope: &TenantScope,
         mut requests: Incoming<ReportAssetsRequest>,
     ) -> Result<(Vec<Outcome>, String)> {
-        let Received { report, places, .. } =
-            &receive::receive(scope, &mut requests, &self.tokens, &self.budget, self.idle).await?;
+        let Received { report, places, machine_name, .. } = &receive::receive(self, scope, &mut requests).await?;
         let now = self.clock.now();
         let applied = apply::apply(&self.db, scope, report, self.token_life, now).await?;
         let outcome = |place: &usize| {
@@ -113,9 +112,17 @@ impl Assets {
             })
         };
         let outcomes = places.iter().filter_map(outcome).collect();
-        let machine_id = report.machine_id;
-        let machine = self.db.read(scope, |read| async move { store::get(&read, machine_id).await }).await?;
-        Ok((outcomes, machine.map(|m| m.name).unwrap_or_default()))
+        Ok((outcomes, machine_name.clone()))
+    }
+
+    /// Returns the name of a machine; `MACHINE_UNKNOWN` where there is none.
+    pub(super) async fn machine_name(&self, scope: &TenantScope, id: Uuid) -> Result<String> {
+        self.db
+            .read(
+                scope,
+                |read| async move { Ok(store::get(&read, id).await?.ok_or_else(|| machine_unknown(id))?.name) },
+            )
+            .await
     }
 
     /// Lists assets page by page.

@@ -3,7 +3,7 @@
 use cwpp_chassis::{Error, Reason, Violations};
 use cwpp_contracts::inventory::v1 as api;
 use cwpp_contracts::inventory::v1::asset_query::Query;
-use cwpp_storage::{StoreResult, TenantRead, Tenanted};
+use cwpp_storage::{HasTenant, StoreResult, TenantRead, Tenanted};
 use sea_orm::sea_query::{Condition, Expr, ExprTrait};
 use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QuerySelect, QueryTrait};
 use uuid::Uuid;
@@ -98,9 +98,9 @@ impl Hosts {
 
 impl Asked {
     /// Spells the list on these machines, or on all.
-    pub fn list(&self, read: &TenantRead, machines: Option<&[Uuid]>) -> List {
+    pub fn list(&self, whose: &(impl HasTenant + Sync), machines: Option<&[Uuid]>) -> List {
         let Plan { order, asked, range, residual } = &self.plan;
-        let mut rows = self.class.rows(Whose(read));
+        let mut rows = self.class.rows(Whose(whose));
         rows.cond_where(range.clone());
         let by = By { column: order.column, of: order.of };
         let on = |ids: &[Uuid]| match ids {
@@ -110,10 +110,11 @@ impl Asked {
         let list = |order, index, residual| List { range: rows.clone(), order, index, residual };
         match machines {
             None => list(vec![by, MACHINE, KEY], Some(order.index), residual.clone()),
-            // The rows of few machines lie together in the primary key.
+            // The rows of few machines lie together in the primary key. Those of one machine are at most the class's cap,
+            // so they may be sorted; left to choose, MySQL would walk the tenant in the order of another index.
             Some(ids) if !asked || ids.len() == 1 => {
                 let order = if *asked { vec![by, MACHINE, KEY] } else { vec![MACHINE, KEY] };
-                let mut list = list(order, None, residual.clone());
+                let mut list = list(order, Some("PRIMARY"), residual.clone());
                 list.range.and_where(on(ids));
                 list
             }

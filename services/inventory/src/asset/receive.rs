@@ -11,10 +11,10 @@ use uuid::Uuid;
 
 use super::apply::{Report, Reported};
 use super::batch::{Batch, Scratch};
-use super::budget::{Budget, Reserved};
+use super::budget::Reserved;
 use super::check::Found;
-use super::class::{Class, by_number, of_item};
-use super::token::Tokens;
+use super::class::{CAP, Class, by_number, of_item};
+use super::ops::Assets;
 
 /// Most bytes of a report.
 const MOST_BYTES: u64 = 64 << 20;
@@ -30,6 +30,8 @@ pub struct Received {
     pub report: Report,
     /// Places of the classes in the header's order, among the report's.
     pub places: Vec<usize>,
+    /// The machine's name.
+    pub machine_name: String,
     _reserved: Reserved,
 }
 
@@ -41,19 +43,20 @@ struct Announced {
 
 /// Receives a report.
 pub async fn receive(
+    assets: &Assets,
     scope: &TenantScope,
     requests: &mut Incoming<ReportAssetsRequest>,
-    tokens: &Tokens,
-    budget: &Budget,
-    idle: Duration,
 ) -> Result<Received> {
+    let idle = assets.idle;
     let header = match next(requests, idle).await? {
         Some(Part::Header(header)) => header,
         _ => return Err(incomplete("the first message of a report is its header")),
     };
     let machine_id = check(&header)?;
-    let token_us = tokens.verify(scope.app_id(), machine_id, &header.report_token)?;
-    let reserved = budget.reserve(header.declared_bytes)?;
+    // A tenant or machine that takes no report is refused here, not after all of it was sent.
+    let machine_name = assets.machine_name(scope, machine_id).await?;
+    let token_us = assets.tokens.verify(scope.app_id(), machine_id, &header.report_token)?;
+    let reserved = assets.budget.reserve(header.declared_bytes)?;
     let mut classes: Vec<Announced> = Vec::with_capacity(header.classes.len());
     for offer in header.classes {
         let class = known(&offer)?;
@@ -81,7 +84,7 @@ pub async fn receive(
     let classes = intake.finish()?;
     let place = |number: &i32| classes.iter().position(|c| c.batch.class.class() as i32 == *number);
     let places = numbers.iter().filter_map(place).collect();
-    Ok(Received { report: Report { machine_id, token_us, classes }, places, _reserved: reserved })
+    Ok(Received { report: Report { machine_id, token_us, classes }, places, machine_name, _reserved: reserved })
 }
 
 /// Takes in chunks.
@@ -161,19 +164,23 @@ pub(super) fn check_classes(field: &str, classes: &[ClassDigest], violations: &m
     violations.check(!classes.is_empty(), field, "must name at least one class");
     for (i, offer) in classes.iter().enumerate() {
         let at = |name: &str| format!("{field}[{i}].{name}");
-        let Some(class) = by_number(offer.asset_class) else {
-            violations.push(at("asset_class"), "must be a class of this service");
-            continue;
-        };
+        let class = by_number(offer.asset_class);
+        violations.check(class.is_some(), at("asset_class"), "must be a class of this service");
         let first = classes.iter().position(|c| c.asset_class == offer.asset_class);
         violations.check(first == Some(i), at("asset_class"), "is named before");
         let length = offer.digest.len();
         violations.check((16..=64).contains(&length), at("digest"), format!("must have 16 to 64 bytes, has {length}"));
-        let cap = class.cap();
+        let cap = class.map_or(CAP, |c| c.cap());
         violations.check(offer.items <= cap, at("items"), format!("must be at most {cap}, is {}", offer.items));
         let fewer = offer.found == 0 || offer.found > offer.items;
         violations.check(fewer, at("found"), "must be more than items, or 0");
     }
+    let items: u64 = classes.iter().map(|c| u64::from(c.items)).sum();
+    violations.check(
+        items <= MOST_ITEMS,
+        field,
+        format!("must have at most {MOST_ITEMS} items together, have {items}"),
+    );
 }
 
 fn check(header: &ReportHeader) -> Result<Uuid> {
@@ -181,8 +188,6 @@ fn check(header: &ReportHeader) -> Result<Uuid> {
     let machine_id = violations.uuid("header.machine_id", &header.machine_id);
     violations.check(!header.report_token.is_empty(), "header.report_token", "must be given");
     check_classes("header.classes", &header.classes, &mut violations);
-    let items: u64 = header.classes.iter().map(|c| u64::from(c.items)).sum();
-    violations.check(items <= MOST_ITEMS, "header.classes", format!("must have at most {MOST_ITEMS} items together"));
     violations.check(
         header.declared_bytes <= MOST_BYTES,
         "header.declared_bytes",

@@ -113,6 +113,7 @@ impl Contacts {
 impl Inner {
     /// Writes a lane until it is empty. The lane's place in the map says that somebody drives it.
     async fn drive(self: Arc<Self>, scope: TenantScope) {
+        let _driven = Driven { inner: &self, app_id: scope.app_id() };
         loop {
             if self.waiting(scope.app_id()) < ENOUGH {
                 tokio::time::sleep(self.linger).await;
@@ -165,6 +166,20 @@ impl Inner {
     async fn write(&self, scope: &TenantScope, batch: &[Waiting]) -> Result<Vec<Answer>> {
         let now = self.clock.now();
         self.db.write(scope, |tx| async move { write(&tx, batch, now).await }).await
+    }
+}
+
+/// Frees a lane whose driver ends, also by a panic: the calls that wait get an error, the next call starts another driver.
+struct Driven<'a> {
+    inner: &'a Inner,
+    app_id: AppId,
+}
+
+impl Drop for Driven<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.app_id);
+        }
     }
 }
 
