@@ -5,8 +5,9 @@ use cwpp_contracts::common::v1::ProcessingStatus;
 use cwpp_contracts::incidents::v1::IncidentKind;
 use cwpp_storage::page::{after, desc};
 use cwpp_storage::{HasTenant, StoreResult, TenantRead, TenantTx, Tenanted};
+use sea_orm::sea_query::extension::mysql::{IndexHintScope, MySqlSelectStatementExt};
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{ColumnTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -49,13 +50,15 @@ impl Cursor {
 /// Spells the query of a page.
 pub fn list(tenant: &impl HasTenant, driver: &Driver, cursor: Option<Cursor>, limit: u64) -> Select<Entity> {
     let select = Entity::of(tenant);
-    let select = match driver {
-        Driver::All => select,
-        Driver::Kind(kind) => select.filter(Column::Kind.eq(number(*kind))),
-        Driver::Machine(machine) => select.filter(Column::MachineId.eq(*machine)),
-        Driver::Source(source) => select.filter(Column::SourceAddress.eq(source.as_str())),
-        Driver::Status(status) => select.filter(Column::Status.eq(number(*status))),
+    let (mut select, index) = match driver {
+        Driver::All => (select, "incident_last"),
+        Driver::Kind(kind) => (select.filter(Column::Kind.eq(number(*kind))), "incident_kind"),
+        Driver::Machine(machine) => (select.filter(Column::MachineId.eq(*machine)), "incident_machine"),
+        Driver::Source(source) => (select.filter(Column::SourceAddress.eq(source.as_str())), "incident_source"),
+        Driver::Status(status) => (select.filter(Column::Status.eq(number(*status))), "incident_status"),
     };
+    // Of few rows the optimizer may as well take another index, and keep to it when they are many.
+    QueryTrait::query(&mut select).force_index(index, IndexHintScope::All);
     let select = match cursor {
         Some(cursor) => {
             let time = DateTime::<Utc>::from_timestamp_micros(cursor.last_time).unwrap_or_default();
