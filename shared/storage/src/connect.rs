@@ -7,14 +7,16 @@ use std::time::Duration;
 use cwpp_chassis::{Error, Reason, Result};
 use sea_orm::{DbErr, ExecResult, QueryResult, Statement};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode};
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, MySqlPool, SqlitePool};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, MySqlPool, SqliteConnection, SqlitePool};
 use tokio::time::Instant;
 
 use crate::config::{Database, TlsMode};
 use crate::dialect::Dialect;
-use crate::error::{StoreResult, sqlx_error, translate};
-use crate::session::{Raw, Session};
+use crate::error::{StoreResult, is_contended, sqlx_error, translate};
+use crate::line::Raw;
+use crate::session::Session;
 
 /// Connections beside those of the write permits: seals, relays and leases do not wait for writers.
 const SPARE: u32 = 4;
@@ -111,10 +113,12 @@ fn sqlite_options(path: &std::path::Path, config: &Database) -> SqliteConnectOpt
 pub(crate) async fn pools(config: &Database, service: &str) -> Result<Pools> {
     match target(config, service)? {
         Target::MySql(options) => {
-            let first = tokio::time::timeout(config.acquire_timeout, options.connect())
+            let mut first = tokio::time::timeout(config.acquire_timeout, options.connect())
                 .await
                 .map_err(|_| away("the database did not answer in time"))?
                 .map_err(first_error)?;
+            // A server that lacks what every session asks for says so here.
+            first.execute(AssertSqlSafe(Dialect::MySql.session())).await.map_err(first_error)?;
             let _ = first.close().await;
             let pool = |size: u32| {
                 MySqlPoolOptions::new()
@@ -133,7 +137,7 @@ pub(crate) async fn pools(config: &Database, service: &str) -> Result<Pools> {
         }
         Target::Sqlite(path) => {
             let options = sqlite_options(&path, config);
-            let first = options.connect().await.map_err(first_error)?;
+            let first = first_of_file(&options, config.acquire_timeout).await.map_err(first_error)?;
             let _ = first.close().await;
             let pool = |size: u32| {
                 SqlitePoolOptions::new()
@@ -150,6 +154,21 @@ pub(crate) async fn pools(config: &Database, service: &str) -> Result<Pools> {
     }
 }
 
+/// Opens a file for the first time. Whoever makes it turns it to its journal mode, and that locks the others out at once,
+/// whatever time they would wait.
+async fn first_of_file(
+    options: &SqliteConnectOptions,
+    patience: Duration,
+) -> std::result::Result<SqliteConnection, sqlx::Error> {
+    let until = Instant::now() + patience;
+    loop {
+        match options.connect().await {
+            Err(e) if is_contended(&e) && Instant::now() < until => tokio::time::sleep(Duration::from_millis(20)).await,
+            other => return other,
+        }
+    }
+}
+
 fn away(what: &str) -> Error {
     Error::new(Reason::DatabaseUnavailable, what).retry_after(Duration::from_secs(1))
 }
@@ -162,8 +181,8 @@ impl Pools {
     pub(crate) async fn writer(&self) -> StoreResult<Raw> {
         let started = Instant::now();
         let raw = match self {
-            Self::MySql { writers, .. } => writers.acquire().await.map(Raw::MySql),
-            Self::Sqlite { writer, .. } => writer.acquire().await.map(Raw::Sqlite),
+            Self::MySql { writers, .. } => acquire(writers).await.map(Raw::MySql),
+            Self::Sqlite { writer, .. } => acquire(writer).await.map(Raw::Sqlite),
         };
         waited(started, "write");
         raw.map_err(sqlx_error)
@@ -172,8 +191,8 @@ impl Pools {
     pub(crate) async fn reader(&self) -> StoreResult<Raw> {
         let started = Instant::now();
         let raw = match self {
-            Self::MySql { readers, .. } => readers.acquire().await.map(Raw::MySql),
-            Self::Sqlite { readers, .. } => readers.acquire().await.map(Raw::Sqlite),
+            Self::MySql { readers, .. } => acquire(readers).await.map(Raw::MySql),
+            Self::Sqlite { readers, .. } => acquire(readers).await.map(Raw::Sqlite),
         };
         waited(started, "read");
         raw.map_err(sqlx_error)
@@ -190,6 +209,17 @@ impl Pools {
                 writer.close().await;
             }
         }
+    }
+}
+
+/// Takes a connection. The pool says the same of a server that is away as of connections that are all in use: it was the
+/// server if the pool had room.
+async fn acquire<DB: sqlx::Database>(pool: &sqlx::Pool<DB>) -> std::result::Result<PoolConnection<DB>, sqlx::Error> {
+    match pool.acquire().await {
+        Err(sqlx::Error::PoolTimedOut) if pool.size() < pool.options().get_max_connections() => {
+            Err(sqlx::Error::Io(std::io::ErrorKind::NotConnected.into()))
+        }
+        other => other,
     }
 }
 

@@ -44,9 +44,30 @@ pub enum Trouble {
     Other,
 }
 
+/// What the error of a transaction says that others were in the way of, without the database saying so.
+pub(crate) const BUSY: &str = "others were in the way of the transaction";
+
+/// Makes an error for which the transaction is repeated.
+pub(crate) fn busy() -> StoreError {
+    StoreError::Database(DbErr::Custom(BUSY.to_owned()))
+}
+
+/// Repeats the transaction where somebody else was first.
+pub(crate) trait OrRepeat<T> {
+    /// A taken key repeats the transaction, which then finds the other's row.
+    fn or_repeat(self) -> StoreResult<T>;
+}
+
+impl<T> OrRepeat<T> for Result<T, DbErr> {
+    fn or_repeat(self) -> StoreResult<T> {
+        self.map_err(|e| if trouble(&e) == Trouble::Exists { busy() } else { e.into() })
+    }
+}
+
 /// Finds out what a database error means.
 pub fn trouble(error: &DbErr) -> Trouble {
     let inner = match error {
+        DbErr::Custom(text) if text == BUSY => return Trouble::Contention("busy"),
         DbErr::ConnectionAcquire(sea_orm::ConnAcquireErr::Timeout) => return Trouble::PoolWait,
         DbErr::ConnectionAcquire(_) => return Trouble::Away,
         DbErr::Conn(RuntimeErr::SqlxError(e))
@@ -71,6 +92,29 @@ pub fn trouble(error: &DbErr) -> Trouble {
     }
 }
 
+/// Says whether somebody else holds the database.
+pub(crate) fn is_contended(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(e) if matches!(by_sqlite_code(e.code().as_deref()), Trouble::Contention(_)))
+}
+
+/// Says whether a connection broke, perhaps long before anybody noticed: nothing was done on it then.
+pub(crate) fn is_broken(error: &DbErr) -> bool {
+    let (DbErr::Conn(RuntimeErr::SqlxError(e))
+    | DbErr::Exec(RuntimeErr::SqlxError(e))
+    | DbErr::Query(RuntimeErr::SqlxError(e))) = error
+    else {
+        return false;
+    };
+    match &**e {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
+        // The server is going down, has killed it, or has closed it for being idle.
+        sqlx::Error::Database(e) => {
+            e.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|e| matches!(e.number(), 1053 | 1927 | 4031))
+        }
+        _ => false,
+    }
+}
+
 fn by_number(number: u16) -> Trouble {
     match number {
         1213 => Trouble::Contention("deadlock"),
@@ -78,7 +122,7 @@ fn by_number(number: u16) -> Trouble {
         1062 | 1586 => Trouble::Exists,
         1451 | 1452 => Trouble::Reference,
         // Too many connections, server going down, read-only, no write right while failing over.
-        1040 | 1053 | 1203 | 1290 | 1792 | 1836 | 3100 => Trouble::Away,
+        1040 | 1053 | 1203 | 1290 | 1792 | 1836 | 1927 | 3100 | 4031 => Trouble::Away,
         3024 | 1317 => Trouble::Slow,
         1264 | 1406 => Trouble::Value,
         _ => Trouble::Other,

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::Db;
-use crate::error::StoreResult;
+use crate::error::{OrRepeat, StoreResult};
 use crate::guard::{SystemRead, SystemTx, TenantRead, TenantTx, Want, Writes};
 
 /// Entries that one transaction of the relay moves.
@@ -124,16 +124,22 @@ pub async fn cursor(tx: &TenantTx, source: &str) -> StoreResult<i64> {
 /// another replica was here first and the effect must not happen twice.
 pub async fn advance(tx: &TenantTx, source: &str, position: i64) -> StoreResult<bool> {
     let backend = tx.get_database_backend();
-    let sql = format!(
-        "{} feed_cursor (app_id, source, incarnation, position) VALUES (?, ?, ?, 0)",
-        tx.dialect().insert_ignore()
-    );
-    let key: [Value; 3] = [tx.app_id().get().into(), source.into(), tx.incarnation().into()];
-    tx.execute_raw(Statement::from_sql_and_values(backend, sql, key)).await?;
-    let sql = "UPDATE feed_cursor SET position = ?, incarnation = ? WHERE app_id = ? AND source = ? AND (position < ? OR incarnation <> ?)";
     let incarnation: Value = tx.incarnation().into();
-    let values: [Value; 6] =
-        [position.into(), incarnation.clone(), tx.app_id().get().into(), source.into(), position.into(), incarnation];
+    let sql = "UPDATE feed_cursor SET position = ?, incarnation = ? WHERE app_id = ? AND source = ? AND (position < ? OR incarnation <> ?)";
+    let values: [Value; 6] = [
+        position.into(),
+        incarnation.clone(),
+        tx.app_id().get().into(),
+        source.into(),
+        position.into(),
+        incarnation.clone(),
+    ];
+    if tx.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?.rows_affected() > 0 {
+        return Ok(true);
+    }
+    let insert = tx.dialect().insert_ignore();
+    let sql = format!("{insert} feed_cursor (app_id, source, incarnation, position) VALUES (?, ?, ?, ?)");
+    let values: [Value; 4] = [tx.app_id().get().into(), source.into(), incarnation, position.into()];
     Ok(tx.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?.rows_affected() > 0)
 }
 
@@ -175,22 +181,27 @@ impl Db {
         let holder = Uuid::new_v4();
         let mut woken = self.appended().subscribe();
         loop {
-            match crate::lease::claim(&self, &scope, "feed-relay", holder, LEASE).await {
-                Ok(Some(_)) => loop {
-                    match self.relay_once(&scope).await {
-                        Ok(0) => break,
-                        Ok(_) => {}
-                        Err(e) => {
-                            tracing::warn!(error = ?e, "the feed relay failed and goes on");
-                            break;
-                        }
-                    }
-                },
-                Ok(None) => {}
-                Err(e) => tracing::warn!(error = ?e, "the feed relay could not claim its lease"),
+            if let Err(e) = self.relay_while_any(&scope, holder).await {
+                tracing::warn!(error = ?e, "the feed relay failed and goes on");
             }
             let _ = tokio::time::timeout(LOOK, woken.changed()).await;
         }
+    }
+
+    /// Works off what waits, under the lease. While nothing waits, nothing is written, the lease neither.
+    async fn relay_while_any(&self, scope: &SystemScope, holder: Uuid) -> Result<()> {
+        while self.feed_waits().await? {
+            if crate::lease::claim(self, scope, "feed-relay", holder, LEASE).await?.is_none()
+                || self.relay_once(scope).await? == 0
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn feed_waits(&self) -> Result<bool> {
+        Ok(!self.catalogue("SELECT 1 FROM feed_pending LIMIT 1", &[]).await?.is_empty())
     }
 
     /// Runs one round of the relay over all tenants; returns how many entries got their position. Rounds of two
@@ -228,14 +239,11 @@ async fn position(tx: &TenantTx, feed: &str) -> StoreResult<u64> {
     let backend = tx.get_database_backend();
     let app_id = tx.app_id().get();
     // This row first: it orders relays, so that heads commit in the order of their sequence.
-    let sql = format!("{} feed_sequence (feed, sequence) VALUES (?, 0)", tx.dialect().insert_ignore());
-    tx.execute_raw(Statement::from_sql_and_values(backend, sql, [feed.into()])).await?;
-    tx.execute_raw(Statement::from_sql_and_values(
-        backend,
-        "UPDATE feed_sequence SET sequence = sequence + 1 WHERE feed = ?",
-        [feed.into()],
-    ))
-    .await?;
+    let next = "UPDATE feed_sequence SET sequence = sequence + 1 WHERE feed = ?";
+    if tx.execute_raw(Statement::from_sql_and_values(backend, next, [feed.into()])).await?.rows_affected() == 0 {
+        let sql = "INSERT INTO feed_sequence (feed, sequence) VALUES (?, 1)";
+        tx.execute_raw(Statement::from_sql_and_values(backend, sql, [feed.into()])).await.or_repeat()?;
+    }
     let sql =
         "SELECT entry_id, body, written_at FROM feed_pending WHERE app_id = ? AND feed = ? ORDER BY entry_id LIMIT ?";
     let rows = tx

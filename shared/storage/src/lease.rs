@@ -28,29 +28,26 @@ pub async fn claim(db: &Db, scope: &SystemScope, name: &str, holder: Uuid, life:
     let life = i64::try_from(life.as_micros()).unwrap_or(i64::MAX / 2);
     db.system(scope, |tx| async move {
         let now = tx.dialect().now_micros();
-        run(&tx, &format!("{} lease (name, holder, token, until_micros) VALUES (?, ?, 0, 0)", tx.dialect().insert_ignore()), vec![
-            name.into(),
-            Uuid::nil().into(),
-        ])
-        .await?;
-        let renewed = run(&tx, &format!("UPDATE lease SET until_micros = {now} + ? WHERE name = ? AND holder = ? AND until_micros > {now}"), vec![
-            life.into(),
-            name.into(),
-            holder.into(),
-        ])
-        .await?;
-        if renewed == 0 {
-            let claimed = run(
-                &tx,
-                &format!("UPDATE lease SET holder = ?, token = token + 1, until_micros = {now} + ? WHERE name = ? AND until_micros <= {now}"),
-                vec![holder.into(), life.into(), name.into()],
-            )
-            .await?;
-            if claimed == 0 {
+        let renew =
+            format!("UPDATE lease SET until_micros = {now} + ? WHERE name = ? AND holder = ? AND until_micros > {now}");
+        let claim = format!(
+            "UPDATE lease SET holder = ?, token = token + 1, until_micros = {now} + ? WHERE name = ? AND until_micros <= {now}"
+        );
+        let claim = [(renew, vec![life.into(), name.into(), holder.into()]), (claim, vec![holder.into(), life.into(), name.into()])];
+        let mut held = false;
+        for (sql, values) in &claim {
+            held = held || run(&tx, sql, values.clone()).await? > 0;
+        }
+        if !held {
+            // Only now may the row be missing: an insert before would lock it shared, and claimers would meet in deadlocks.
+            let insert = tx.dialect().insert_ignore();
+            let sql = format!("{insert} lease (name, holder, token, until_micros) VALUES (?, ?, 1, {now} + ?)");
+            if run(&tx, &sql, vec![name.into(), holder.into(), life.into()]).await? == 0 {
                 return Ok(None);
             }
         }
-        let row = one(&tx, "SELECT token FROM lease WHERE name = ? AND holder = ?", vec![name.into(), holder.into()]).await?;
+        let row =
+            one(&tx, "SELECT token FROM lease WHERE name = ? AND holder = ?", vec![name.into(), holder.into()]).await?;
         Ok(row.map(|r| r.try_get("", "token")).transpose()?.map(|token| Lease { holder, token }))
     })
     .await

@@ -12,6 +12,7 @@ pub mod fence;
 pub mod guard;
 pub mod keys;
 pub mod lease;
+mod line;
 pub mod migrate;
 pub mod once;
 pub mod page;
@@ -19,9 +20,10 @@ pub mod registry;
 mod retry;
 mod session;
 mod tenanted;
+mod transact;
 
 pub use config::Database;
-pub use db::{Db, TRANSACTION};
+pub use db::Db;
 pub use dialect::{Dialect, Type};
 pub use erase::Eraser;
 pub use error::{OrRefuse, OrUnknown, StoreError, StoreResult};
@@ -32,5 +34,6 @@ pub use lease::Lease;
 pub use once::Once;
 pub use registry::Registry;
 pub use tenanted::Tenanted;
+pub use transact::TRANSACTION;
 
 pub(crate) use fault::fault;

@@ -8,13 +8,15 @@ use sea_orm::{ConnectionTrait, Statement, Value};
 use uuid::Uuid;
 
 use crate::Db;
-use crate::error::{OrRefuse, StoreResult};
+use crate::error::{OrRepeat, StoreResult};
 use crate::guard::TenantTx;
 
 /// How long a request id is remembered.
 const LIFE: TimeDelta = TimeDelta::hours(24);
 /// What the keys are derived for.
 const PURPOSE: &str = "cwpp 2026-11 request hashes";
+/// Old request ids that one transaction forgets.
+const SWEEP: usize = 500;
 /// Most ids that one request may have created: they share a column.
 const MOST_IDS: usize = 100_000;
 
@@ -89,10 +91,7 @@ impl Db {
             ];
             let sql = "INSERT INTO idempotency (app_id, request_id, method, request_hash, created_ids, created_at) VALUES (?, ?, ?, ?, ?, ?)";
             // Of two calls with the same id at once one commits; the other repeats and finds it.
-            session
-                .execute(Statement::from_sql_and_values(backend, sql, row))
-                .await
-                .or_exists(|| Error::new(Reason::Conflict, "the same request is being worked on").retry_after(std::time::Duration::from_millis(100)))?;
+            session.execute(Statement::from_sql_and_values(backend, sql, row)).await.or_repeat()?;
             Ok(Once::Done(value))
         })
         .await
@@ -102,31 +101,46 @@ impl Db {
     pub async fn sweep_requests(&self, scope: &SystemScope) -> Result<u64> {
         let mut swept = 0;
         for tenant in self.tenants(scope).await? {
-            let tried = self
-                .write(&scope.tenant(tenant.app_id), |tx| async move {
-                    let before = tx.database_time().await? - LIFE;
-                    let sql = "DELETE FROM idempotency WHERE app_id = ? AND created_at < ?";
-                    let stmt = Statement::from_sql_and_values(
-                        tx.get_database_backend(),
-                        sql,
-                        [tx.app_id().get().into(), before.into()],
-                    );
-                    Ok(tx.execute_raw(stmt).await?.rows_affected())
-                })
-                .await;
-            match tried {
-                Ok(n) => swept += n,
-                // Fenced meanwhile: the purge takes the rows.
-                Err(e)
-                    if matches!(
-                        e.reason(),
-                        Reason::TenantFenced | Reason::TenantReadOnly | Reason::TenantUnknown | Reason::TenantOpening
-                    ) => {}
-                Err(e) => return Err(e),
+            loop {
+                match self.write(&scope.tenant(tenant.app_id), |tx| async move { forget(&tx).await }).await {
+                    Ok(0) => break,
+                    Ok(n) => swept += n,
+                    // Fenced meanwhile: the purge takes the rows.
+                    Err(e)
+                        if matches!(
+                            e.reason(),
+                            Reason::TenantFenced
+                                | Reason::TenantReadOnly
+                                | Reason::TenantUnknown
+                                | Reason::TenantOpening
+                        ) =>
+                    {
+                        break;
+                    }
+                    Err(e) => return Err(e),
+                }
             }
         }
         Ok(swept)
     }
+}
+
+/// Deletes a batch of a tenant's old request ids.
+async fn forget(tx: &TenantTx) -> StoreResult<u64> {
+    let backend = tx.get_database_backend();
+    let app_id: Value = tx.app_id().get().into();
+    let before = tx.database_time().await? - LIFE;
+    let sql = format!("SELECT request_id FROM idempotency WHERE app_id = ? AND created_at < ? LIMIT {SWEEP}");
+    let old = tx.query_all_raw(Statement::from_sql_and_values(backend, sql, [app_id.clone(), before.into()])).await?;
+    if old.is_empty() {
+        return Ok(0);
+    }
+    let mut ids: Vec<Uuid> = old.iter().map(|r| r.try_get("", "request_id")).collect::<Result<_, _>>()?;
+    ids.sort();
+    let marks = vec!["?"; ids.len()].join(", ");
+    let sql = format!("DELETE FROM idempotency WHERE app_id = ? AND request_id IN ({marks})");
+    let values: Vec<Value> = std::iter::once(app_id).chain(ids.into_iter().map(Into::into)).collect();
+    Ok(tx.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?.rows_affected())
 }
 
 fn pack(ids: &[Uuid]) -> Vec<u8> {

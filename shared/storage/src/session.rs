@@ -9,84 +9,16 @@ use std::time::Duration;
 
 use cwpp_chassis::{Error, Reason, deadline};
 use sea_orm::{DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
-use sea_query_sqlx::SqlxValues;
-use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, MySql, Sqlite};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::dialect::Dialect;
 use crate::error::{StoreError, StoreResult};
+use crate::line::{Line, Raw};
 
 /// Longest that one statement outside a limited transaction may take.
 const STATEMENT: Duration = Duration::from_secs(30);
-
-pub(crate) enum Raw {
-    MySql(PoolConnection<MySql>),
-    Sqlite(PoolConnection<Sqlite>),
-}
-
-/// A connection that is closed when it is dropped, unless it was said to be clean.
-pub(crate) struct Line {
-    raw: Option<Raw>,
-    clean: bool,
-}
-
-impl Line {
-    pub(crate) fn new(raw: Raw) -> Self {
-        Self { raw: Some(raw), clean: true }
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        if self.clean {
-            return;
-        }
-        // Detached, so that the socket closes here and now; the pool's own way would first ask the busy server.
-        match self.raw.take() {
-            Some(Raw::MySql(c)) => drop(c.detach()),
-            Some(Raw::Sqlite(c)) => drop(c.detach()),
-            None => {}
-        }
-    }
-}
-
-/// Runs one query on whichever connection there is.
-macro_rules! on {
-    ($line:expr, $stmt:expr, $method:ident) => {{
-        let values = $stmt.values.clone().unwrap_or(sea_orm::Values(Vec::new()));
-        match $line.raw.as_mut() {
-            Some(Raw::MySql(c)) => sqlx::query_with::<MySql, _>(AssertSqlSafe($stmt.sql.as_str()), SqlxValues(values))
-                .$method(&mut **c)
-                .await
-                .map(Into::into),
-            Some(Raw::Sqlite(c)) => {
-                sqlx::query_with::<Sqlite, _>(AssertSqlSafe($stmt.sql.as_str()), SqlxValues(values))
-                    .$method(&mut **c)
-                    .await
-                    .map(Into::into)
-            }
-            None => Err(sqlx::Error::PoolClosed),
-        }
-    }};
-}
-
-/// Rows or a row, turned into sea-orm's.
-struct Rows(Vec<QueryResult>);
-
-impl From<Vec<sqlx::mysql::MySqlRow>> for Rows {
-    fn from(rows: Vec<sqlx::mysql::MySqlRow>) -> Self {
-        Self(rows.into_iter().map(Into::into).collect())
-    }
-}
-
-impl From<Vec<sqlx::sqlite::SqliteRow>> for Rows {
-    fn from(rows: Vec<sqlx::sqlite::SqliteRow>) -> Self {
-        Self(rows.into_iter().map(Into::into).collect())
-    }
-}
 
 /// A pinned connection, shared by the guard that a closure holds and by whoever ends it.
 pub(crate) struct Session {
@@ -121,7 +53,7 @@ impl Session {
     pub(crate) async fn begin(
         dialect: Dialect,
         raw: Raw,
-        limit: Option<Duration>,
+        limit: Duration,
         lock_wait: Option<Duration>,
         first: &str,
     ) -> StoreResult<(Arc<Self>, Vec<QueryResult>)> {
@@ -137,13 +69,13 @@ impl Session {
             sql.push_str("; ");
             sql.push_str(first);
         }
-        let expires = limit.map(|l| Instant::now() + l);
+        let expires = Instant::now() + limit;
         let span = span(dialect, "BEGIN");
         let started = Instant::now();
-        let run = text(&mut line, &sql).instrument(span);
-        let result = match expires {
-            Some(at) => tokio::time::timeout_at(at, run).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)),
-            None => run.await,
+        let run = line.text(&sql).instrument(span);
+        let Ok(result) = tokio::time::timeout_at(expires, run).await else {
+            // Others held the row for all of it.
+            return Err(crate::error::busy());
         };
         observe(dialect, "BEGIN", started);
         match result {
@@ -151,15 +83,16 @@ impl Session {
                 let session = Arc::new(Self {
                     dialect,
                     line: Mutex::new(Some(line)),
-                    expires,
+                    expires: Some(expires),
                     expired: AtomicBool::new(false),
                     transaction: true,
                 });
                 Ok((session, rows))
             }
             Err(e) => {
-                // Mostly a lock wait: the transaction may be open, so end it, and keep the connection if that works.
-                if matches!(e, sqlx::Error::Database(_)) && text(&mut line, "ROLLBACK").await.is_ok() {
+                // Mostly a lock wait: the transaction may be open, so end it, and keep the connection if that works and it
+                // waits for locks as every other does.
+                if lock_wait.is_none() && matches!(e, sqlx::Error::Database(_)) && line.text("ROLLBACK").await.is_ok() {
                     line.clean = true;
                 }
                 Err(query_error(e).into())
@@ -238,9 +171,9 @@ impl Session {
         self.soil(&mut guard);
         let work = async {
             let line = guard.as_mut().ok_or(sqlx::Error::PoolClosed)?;
-            on!(line, stmt, execute)
+            line.execute(stmt).await
         };
-        let result: Result<ExecResult, sqlx::Error> = match self.timed(operation, work).await {
+        let result = match self.timed(operation, work).await {
             Ok(result) => result,
             Err(cut) => return Err(self.drop_line(guard, cut)),
         };
@@ -255,18 +188,17 @@ impl Session {
         self.soil(&mut guard);
         let work = async {
             let line = guard.as_mut().ok_or(sqlx::Error::PoolClosed)?;
-            on!(line, stmt, fetch_all)
+            line.fetch(stmt).await
         };
-        let result: Result<Rows, sqlx::Error> = match self.timed(operation, work).await {
+        let result = match self.timed(operation, work).await {
             Ok(result) => result,
             Err(cut) => return Err(self.drop_line(guard, cut)),
         };
         self.settle(&mut guard, &result);
-        result.map(|r| r.0).map_err(query_error)
+        result.map_err(query_error)
     }
 
     pub(crate) async fn query_one(&self, stmt: Statement) -> Result<Option<QueryResult>, DbErr> {
-        // All rows are read, not only the first: a half-read result would be left on the connection.
         Ok(self.query_all(stmt).await?.into_iter().next())
     }
 
@@ -275,7 +207,7 @@ impl Session {
         self.soil(&mut guard);
         let work = async {
             let line = guard.as_mut().ok_or(sqlx::Error::PoolClosed)?;
-            text(line, sql).await
+            line.text(sql).await
         };
         let result = match self.timed(operation(sql), work).await {
             Ok(result) => result,
@@ -344,7 +276,7 @@ impl Session {
     async fn end(&self, verb: &'static str) -> StoreResult<()> {
         let mut line = self.line.lock().await.take().ok_or_else(|| self.gone())?;
         let started = Instant::now();
-        let result = text(&mut line, verb).instrument(span(self.dialect, verb)).await;
+        let result = line.text(verb).instrument(span(self.dialect, verb)).await;
         observe(self.dialect, verb, started);
         line.clean = result.is_ok();
         result.map(|_| ()).map_err(|e| query_error(e).into())
@@ -376,14 +308,6 @@ pub(crate) fn cut_error() -> Error {
 /// Recognises an error made by a cut.
 pub(crate) fn is_cut(error: &StoreError) -> bool {
     matches!(error, StoreError::Database(DbErr::Custom(text)) if text == CUT)
-}
-
-async fn text(line: &mut Line, sql: &str) -> Result<Vec<QueryResult>, sqlx::Error> {
-    match line.raw.as_mut() {
-        Some(Raw::MySql(c)) => Ok(Rows::from(sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut **c).await?).0),
-        Some(Raw::Sqlite(c)) => Ok(Rows::from(sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut **c).await?).0),
-        None => Err(sqlx::Error::PoolClosed),
-    }
 }
 
 fn query_error(error: sqlx::Error) -> DbErr {

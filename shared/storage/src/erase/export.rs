@@ -13,8 +13,10 @@ use crate::Db;
 use crate::error::StoreResult;
 use crate::registry::Erasable;
 
-/// Rows of one message.
+/// Most rows of one message.
 const CHUNK: usize = 200;
+/// A message is not filled beyond this many bytes.
+const BYTES: usize = 1 << 20;
 
 struct Walk {
     db: Db,
@@ -36,13 +38,11 @@ pub(super) async fn run(db: Db, scope: TenantScope, incarnation: Uuid) -> Result
         .and_then(|i| if i == incarnation { Ok(()) } else { Err(tenant_unknown()) })?;
     Ok(futures::stream::try_unfold(walk, |mut walk| async move {
         while let Some(table) = walk.tables.last().cloned() {
-            let (rows, last) = chunk(&walk, &table).await?;
-            if rows.len() < CHUNK || last.as_ref().is_none_or(Vec::is_empty) {
+            let (rows, next) = chunk(&walk, &table).await?;
+            if next.is_none() {
                 walk.tables.pop();
-                walk.after = None;
-            } else {
-                walk.after = last;
             }
+            walk.after = next;
             if !rows.is_empty() {
                 return Ok(Some((
                     ExportTenantResponse { table: table.table, data_class: table.data_class.into(), rows },
@@ -55,6 +55,7 @@ pub(super) async fn run(db: Db, scope: TenantScope, incarnation: Uuid) -> Result
     .boxed())
 }
 
+/// Reads the rows of one message, and the key after which the next one begins: none at the table's end.
 async fn chunk(walk: &Walk, table: &Erasable) -> Result<(Vec<String>, Option<Vec<Key>>)> {
     let dialect = walk.db.dialect();
     let (incarnation, after) = (walk.incarnation, walk.after.as_deref());
@@ -63,20 +64,24 @@ async fn chunk(walk: &Walk, table: &Erasable) -> Result<(Vec<String>, Option<Vec
             if tx.incarnation() != incarnation {
                 return Err(tenant_unknown().into());
             }
-            let rows = range::rows(&tx, dialect, table, tx.app_id().get(), after, CHUNK).await?;
-            let last = rows.last().map(|row| range::key_of(table, row)).transpose()?;
-            let rows = rows
-                .iter()
-                .map(|row| {
-                    let object = table
-                        .columns
-                        .iter()
-                        .map(|(name, kind)| Ok((name.clone(), value::json(row, name, *kind)?)))
-                        .collect::<StoreResult<serde_json::Map<_, _>>>()?;
-                    Ok(serde_json::Value::Object(object).to_string())
-                })
-                .collect::<StoreResult<Vec<_>>>()?;
-            Ok((rows, last))
+            let found = range::rows(&tx, dialect, table, tx.app_id().get(), after, CHUNK).await?;
+            let (mut rows, mut bytes, mut next) = (Vec::with_capacity(found.len()), 0, None);
+            for (i, row) in found.iter().enumerate() {
+                let object = table
+                    .columns
+                    .iter()
+                    .map(|(name, kind)| Ok((name.clone(), value::json(row, name, *kind)?)))
+                    .collect::<StoreResult<serde_json::Map<_, _>>>()?;
+                let text = serde_json::Value::Object(object).to_string();
+                bytes += text.len();
+                rows.push(text);
+                let last = i + 1 == found.len();
+                if (bytes >= BYTES && !last) || (last && found.len() == CHUNK) {
+                    next = Some(range::key_of(table, row)?).filter(|key| !key.is_empty());
+                    break;
+                }
+            }
+            Ok((rows, next))
         })
         .await
 }

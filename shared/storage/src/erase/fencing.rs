@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::run;
 use crate::Db;
-use crate::error::{OrRefuse, StoreResult};
+use crate::error::{OrRepeat, StoreResult};
 use crate::fence::State;
 use crate::guard::{FenceTx, Fenced};
 
@@ -39,10 +39,7 @@ pub(super) async fn open(db: &Db, app_id: AppId, incarnation: Uuid) -> Result<Fe
                     return Err(closing().into());
                 }
                 let fence = Fenced { app_id, incarnation, state: State::Active, epoch: 0, scope_epoch: 0 };
-                crate::db::insert_fence(&tx.session, &fence).await.or_exists(|| {
-                    Error::new(Reason::Conflict, "the tenant is being opened")
-                        .retry_after(std::time::Duration::from_millis(50))
-                })?;
+                crate::transact::insert_fence(&tx.session, &fence).await.or_repeat()?;
                 Ok(fence)
             }
         }

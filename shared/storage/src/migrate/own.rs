@@ -93,6 +93,8 @@ pub(crate) fn migrations() -> Vec<Migration> {
             "0012_lease",
             Table::global("lease").varchar("name", 64).uuid("holder").big("token").big("until_micros").key(&["name"]),
         ),
+        // Serves the sweep of old request ids.
+        Migration::index("0013_idempotency_age", "idempotency_age", "idempotency", &["app_id", "created_at"]),
     ]
 }
 

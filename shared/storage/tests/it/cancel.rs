@@ -42,4 +42,43 @@ both! {
             .await;
         assert_eq!(running, Some(0), "the server works on for nobody");
     }
+
+    async fn connections_that_broke_in_the_pool_fail_no_call(w: World) {
+        if !w.is_mysql() {
+            return;
+        }
+        let t = w.tenant().await;
+        let calls = || async {
+            let reads = (0..8).map(|_| w.db.read(&t.scope, |tx| async move { Ok(tx.incarnation()) }));
+            futures::future::join_all(reads).await.into_iter().for_each(|r| assert_eq!(r.unwrap(), t.incarnation));
+            let writes = (0..8).map(|_| w.db.write(&t.scope, |tx| async move { add_item(&tx, Uuid::new_v4(), "a").await }));
+            futures::future::join_all(writes).await.into_iter().for_each(|r| r.unwrap());
+        };
+        calls().await;
+        // What a restart of the server does to them.
+        let mut raw = w.raw().await;
+        let others = format!("SELECT CAST(COUNT(*) AS SIGNED) FROM information_schema.processlist WHERE db = '{}' AND id <> CONNECTION_ID()", w.config.name);
+        let one = others.replace("COUNT(*)", "MIN(id)");
+        assert!(raw.number(&others).await.unwrap() > 4);
+        while raw.number(&others).await.unwrap() > 0 {
+            let id = raw.number(&one).await.unwrap();
+            let _ = raw.try_run(&format!("KILL {id}")).await;
+        }
+        calls().await;
+        assert_eq!(w.rows(&t).await, 16);
+    }
+
+    async fn the_time_that_is_left_stands_in_every_select(w: World) {
+        if !w.is_mysql() {
+            return;
+        }
+        let t = w.tenant().await;
+        let until = tokio::time::Instant::now() + Duration::from_millis(2_000);
+        let seen = deadline::scope(until, w.db.read(&t.scope, |tx| async move {
+            let own = "SELECT info FROM information_schema.processlist WHERE id = CONNECTION_ID()";
+            let row = tx.query_one_raw(sea_orm::Statement::from_string(tx.get_database_backend(), own)).await?;
+            Ok(row.unwrap().try_get::<String>("", "info")?)
+        })).await.unwrap();
+        assert!(seen.starts_with("SELECT /*+ MAX_EXECUTION_TIME(2500) */"), "{seen}");
+    }
 }

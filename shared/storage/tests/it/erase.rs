@@ -1,19 +1,20 @@
 use cwpp_access::ops::ErasureServiceOps;
 use cwpp_chassis::Reason;
+use cwpp_contracts::erasure::v1 as wire;
+use cwpp_storage::Tenanted;
 use futures::TryStreamExt;
+use sea_orm::IntoActiveModel;
 use uuid::Uuid;
 
-use crate::entity::add_item;
+use crate::entity::{an_item, item};
 use crate::world::{Tenant, World, both};
 
 async fn fill(w: &World, t: &Tenant, machines: usize, items: usize) {
     for _ in 0..machines {
         let machine = Uuid::now_v7();
         w.db.write(&t.scope, |tx| async move {
-            for _ in 0..items {
-                add_item(&tx, machine, "a").await?;
-            }
-            Ok(())
+            let rows = (0..items).map(|_| an_item(tx.app_id().get(), machine, "a").into_active_model()).collect();
+            Ok(item::Entity::insert_all_of(&tx, rows).await?)
         })
         .await
         .unwrap();
@@ -66,26 +67,59 @@ both! {
         assert_eq!(w.rows(&t).await, 0);
     }
 
-    async fn closing_is_refused_while_a_row_is_left(w: World) {
+    async fn closing_is_refused_while_a_row_is_left_in_a_table_that_nobody_registered(w: World) {
         let t = w.tenant().await;
         fill(&w, &t, 1, 1).await;
         let fence = w.seal(&t, 1).await.unwrap();
-        w.erase(&t, 2, fence.epoch, false).await.unwrap();
-        // Somebody who goes around the guards.
-        let (machine, key) = (Uuid::new_v4().simple(), Uuid::new_v4().simple());
-        w.raw().await.run(&format!(
-            "INSERT INTO item (app_id, machine_id, item_key, name, seen_at, live, size) VALUES ({}, X'{machine}', X'{key}', 'late', '2026-01-01 00:00:00', 1, 1)",
-            t.app_id.get()
-        )).await;
-        let request = w.erase_request(&t, 2, fence.epoch, true);
-        let closed: Result<Vec<_>, _> = match w.eraser.erase(w.system(), request).await {
-            Ok(replies) => replies.try_collect().await,
-            Err(e) => Err(e),
-        };
-        match closed {
-            Err(e) => assert_eq!(e.reason(), Reason::InvalidTransition),
-            // It may as well take the row first; it must not close over it.
-            Ok(replies) => assert!(replies.last().is_some_and(|r| !r.closed || r.deleted.iter().map(|d| d.rows).sum::<u64>() == 2)),
+        let mut raw = w.raw().await;
+        raw.run("CREATE TABLE stray (app_id BIGINT PRIMARY KEY)").await;
+        raw.run(&format!("INSERT INTO stray (app_id) VALUES ({})", t.app_id.get())).await;
+        let refused = w.erase(&t, 2, fence.epoch, true).await.unwrap_err();
+        assert_eq!(refused.reason(), Reason::InvalidTransition);
+        assert_eq!(refused.metadata().get("table").map(String::as_str), Some("stray"));
+        let left = w.count(&t).await.unwrap();
+        assert_eq!(left.tables.iter().filter(|t| t.rows > 0).map(|t| t.table.as_str()).collect::<Vec<_>>(), ["stray"]);
+        raw.run("DELETE FROM stray").await;
+        assert!(w.erase(&t, 2, fence.epoch, true).await.unwrap().closed);
+        assert!(w.erase(&t, 2, fence.epoch, true).await.unwrap().closed, "safe to repeat");
+    }
+
+    async fn a_purge_takes_chunk_after_chunk_and_stops_with_its_budget(w: World) {
+        let t = w.tenant().await;
+        fill(&w, &t, 3, 900).await;
+        let fence = w.seal(&t, 1).await.unwrap();
+        let short = Some(prost_types::Duration { seconds: 0, nanos: 1 });
+        let mut told = Vec::new();
+        loop {
+            let request = wire::EraseRequest { budget: short, ..w.erase_request(&t, 2, fence.epoch, false) };
+            let messages: Vec<_> = w.eraser.erase(w.system(), request).await.unwrap().try_collect().await.unwrap();
+            let last = messages.last().unwrap().clone();
+            told.push(last.deleted.iter().map(|d| d.rows).sum::<u64>());
+            if !last.more {
+                break;
+            }
         }
+        assert_eq!(told, [1000, 2000, 2700], "about a thousand a transaction, each counted once");
+        assert_eq!(w.rows(&t).await, 0);
+    }
+
+    async fn an_export_holds_every_row_with_its_columns_by_name(w: World) {
+        let (t, neighbour) = (w.tenant().await, w.tenant().await);
+        fill(&w, &t, 3, 150).await;
+        fill(&w, &neighbour, 1, 1).await;
+        let request = wire::ExportTenantRequest { app_id: t.app_id.to_request(), incarnation: t.incarnation.to_string() };
+        let parts: Vec<_> = w.eraser.export_tenant(w.system(), request.clone()).await.unwrap().try_collect().await.unwrap();
+        let rows: Vec<serde_json::Value> =
+            parts.iter().filter(|p| p.table == "item").flat_map(|p| &p.rows).map(|r| serde_json::from_str(r).unwrap()).collect();
+        assert_eq!(rows.len(), 450);
+        let keys: std::collections::BTreeSet<_> = rows.iter().map(|r| r["item_key"].as_str().unwrap()).collect();
+        assert_eq!(keys.len(), 450, "each once");
+        assert_eq!(rows[0]["seen_at"], "2026-09-21T14:13:20.123456Z");
+        assert_eq!((&rows[0]["app_id"], &rows[0]["live"], &rows[0]["size"]), (&t.app_id.get().into(), &true.into(), &(-7).into()));
+        assert!(rows[0]["score"].is_null() && Uuid::parse_str(rows[0]["machine_id"].as_str().unwrap()).is_ok());
+        assert!(parts.iter().all(|p| p.data_class != 0 && !p.rows.is_empty()));
+        w.seal(&t, 1).await.unwrap();
+        let refused = w.eraser.export_tenant(w.system(), request).await.err().unwrap();
+        assert_eq!(refused.reason(), Reason::TenantFenced);
     }
 }

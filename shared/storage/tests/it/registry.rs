@@ -11,4 +11,18 @@ both! {
         assert_eq!(counted, erasable);
         assert!(erasable.contains("item") && erasable.contains("idempotency"));
     }
+
+    async fn the_registry_and_the_catalogue_are_compared_both_ways(w: World) {
+        let compare = || async { w.db.registry().compare(&w.db).await.unwrap() };
+        assert_eq!(compare().await, Vec::<String>::new());
+        let mut raw = w.raw().await;
+        raw.run("CREATE TABLE stray (app_id BIGINT, id BIGINT PRIMARY KEY)").await;
+        raw.run("ALTER TABLE fact ADD COLUMN app_id BIGINT").await;
+        raw.run("ALTER TABLE setting ADD COLUMN more BIGINT").await;
+        raw.run("CREATE INDEX item_seen ON item (seen_at)").await;
+        let found = compare().await;
+        for told in ["stray: neither", "fact: global, but", "setting: entity and table differ", "item: index item_seen begins with seen_at"] {
+            assert!(found.iter().any(|f| f.starts_with(told)), "{told}: {found:?}");
+        }
+    }
 }

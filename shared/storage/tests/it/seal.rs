@@ -1,5 +1,6 @@
 //! Sealing under load: after the seal nothing commits, and after the purge nothing is left.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use cwpp_chassis::Reason;
@@ -9,7 +10,12 @@ use uuid::Uuid;
 use crate::entity::add_item;
 use crate::world::{Tenant, World, both};
 
-const WRITERS: usize = 64;
+/// Callers; each tries again and again until it is refused.
+const WRITERS: usize = 128;
+/// Transactions that are in flight on the server at once.
+const IN_FLIGHT: u32 = 64;
+/// Rows that are written before the seal comes.
+const BEFORE: u64 = 64;
 const SEALS: usize = 500;
 const OVERLAPPING: usize = 100_000;
 
@@ -20,10 +26,12 @@ struct Bout {
 }
 
 async fn bout(w: &World, t: &Tenant) -> Bout {
-    let start = std::sync::Arc::new(Barrier::new(WRITERS + 1));
+    let start = Arc::new(Barrier::new(WRITERS + 1));
+    let (wrote, mut has_written) = tokio::sync::watch::channel(0_u64);
+    let wrote = Arc::new(wrote);
     let writers: Vec<_> = (0..WRITERS)
         .map(|_| {
-            let (db, scope, start) = (w.db.clone(), t.scope.clone(), start.clone());
+            let (db, scope, start, wrote) = (w.db.clone(), t.scope.clone(), start.clone(), wrote.clone());
             tokio::spawn(async move {
                 start.wait().await;
                 let (mut attempts, mut written, mut unsure) = (Vec::new(), 0, 0);
@@ -32,7 +40,10 @@ async fn bout(w: &World, t: &Tenant) -> Bout {
                     let done = db.write(&scope, |tx| async move { add_item(&tx, Uuid::new_v4(), "a").await }).await;
                     attempts.push((began, Instant::now()));
                     match done {
-                        Ok(()) => written += 1,
+                        Ok(()) => {
+                            written += 1;
+                            wrote.send_modify(|n| *n += 1);
+                        }
                         Err(e) if e.reason() == Reason::TenantFenced => return (attempts, written, unsure),
                         // Cut at the limit of a transaction, perhaps in its commit: the caller cannot know.
                         Err(e) if e.reason() == Reason::DeadlineExceeded => unsure += 1,
@@ -45,6 +56,7 @@ async fn bout(w: &World, t: &Tenant) -> Bout {
         })
         .collect();
     start.wait().await;
+    has_written.wait_for(|n| *n >= BEFORE).await.unwrap();
     let began = Instant::now();
     w.seal(t, 1).await.unwrap();
     let ended = Instant::now();
@@ -68,6 +80,8 @@ async fn bout(w: &World, t: &Tenant) -> Bout {
 
 both! {
     async fn no_row_comes_after_a_seal_and_none_is_left_after_the_purge(w: World) {
+        // More than a process would admit, so that they meet in the database and not before it.
+        let w = w.again(|config| config.write_permits = IN_FLIGHT).await;
         let (mut seals, mut overlapping, mut written) = (0, 0, 0);
         while seals < SEALS || overlapping < OVERLAPPING {
             let t = w.tenant().await;
@@ -85,5 +99,6 @@ both! {
             assert_eq!(raw.number(&format!("SELECT COUNT(*) FROM {table}")).await, Some(0), "{table}");
         }
         assert_eq!(raw.number("SELECT COUNT(*) FROM closed_incarnation").await, Some(seals as i64));
+        w.db.close().await;
     }
 }
