@@ -90,10 +90,15 @@ fn equal(by: &By, mark: &Mark) -> Expr {
 
 /// Spells "after this cursor" as an expanded OR, which MySQL turns into ranges. NULL comes first.
 pub fn after(order: &[By], cursor: &[Mark]) -> Condition {
-    compare(order, cursor, |by, mark| match mark.value() {
+    let beyond = compare(order, cursor, |by, mark| match mark.value() {
         Some(value) => Some(Expr::col(by.column).gt(value).into()),
         None => Some(Expr::col(by.column).is_not_null().into()),
-    })
+    });
+    // Says nothing new, but lets SQLite walk the index from there instead of sorting the parts of the OR.
+    match order.first().zip(cursor.first().and_then(Mark::value)) {
+        Some((by, value)) => Condition::all().add(Expr::col(by.column).gte(value)).add(beyond),
+        None => beyond,
+    }
 }
 
 /// Spells "not after this cursor": the far end of what a page looks at.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use cwpp_access::TenantScope;
-use cwpp_chassis::{Error, Reason, Result};
+use cwpp_chassis::{Error, Reason, Result, deadline};
 use cwpp_storage::{Db, StoreResult, TenantTx};
 use uuid::Uuid;
 
@@ -17,6 +17,8 @@ use super::{snapshot, store};
 
 /// Most rows that one transaction writes: it has to end within a second.
 pub const SLICE: usize = 5000;
+/// What a slice is not made smaller than when a slow database cuts it.
+const SMALLEST: usize = 250;
 
 /// A report, received whole.
 #[derive(Debug)]
@@ -79,19 +81,26 @@ pub async fn apply(
     token_life: Duration,
     now: DateTime<Utc>,
 ) -> Result<Vec<Applied>> {
-    let mut progress = Progress::default();
-    let mut first = true;
+    let (mut progress, mut first, mut slice) = (Progress::default(), true, SLICE);
     while first || progress.done.len() < report.classes.len() {
-        let so_far = &progress;
-        progress = db
-            .write(scope, |tx| async move {
-                let next = step(&tx, report, so_far, first.then_some(token_life), now).await?;
-                Ok(next)
-            })
-            .await?;
-        first = false;
+        let (so_far, life) = (&progress, first.then_some(token_life));
+        let written = db.write(scope, |tx| async move { step(&tx, report, so_far, (life, slice), now).await }).await;
+        match written {
+            Ok(next) => (progress, first) = (next, false),
+            // Too much for a second: smaller slices leave the class incomplete for a while, which is better than for good.
+            Err(e) if e.reason() == Reason::DeadlineExceeded && slice > SMALLEST && in_time() => {
+                metrics::counter!("inventory_report_slices_cut_total").increment(1);
+                slice /= 4;
+            }
+            Err(e) => return Err(e),
+        }
     }
     Ok(progress.done)
+}
+
+/// Says whether the caller still waits.
+fn in_time() -> bool {
+    deadline::remaining().is_none_or(|left| !left.is_zero())
 }
 
 /// Does the work of one transaction.
@@ -99,7 +108,7 @@ async fn step(
     tx: &TenantTx,
     report: &Report,
     so_far: &Progress,
-    token_life: Option<Duration>,
+    (token_life, slice): (Option<Duration>, usize),
     now: DateTime<Utc>,
 ) -> StoreResult<Progress> {
     let left = &report.classes[so_far.done.len()..];
@@ -113,7 +122,7 @@ async fn step(
     }
     let mut progress = so_far.clone();
     let mut counts: BTreeMap<i16, Count> = BTreeMap::new();
-    let mut room = SLICE;
+    let mut room = slice;
     for (class, old) in left.iter().zip(snapshots) {
         if old.token_us > report.token_us {
             return Err(stale("a newer report of this machine was applied: negotiate again", "newer").into());
@@ -125,7 +134,7 @@ async fn step(
         };
         let Slicing { diff, at, .. } = slicing;
         let rest = diff.rows() - at;
-        if rest > room && room < SLICE {
+        if rest > room && room < slice {
             // It begins a transaction of its own.
             break;
         }

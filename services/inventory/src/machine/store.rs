@@ -173,7 +173,7 @@ pub async fn touch(tx: &TenantTx, rows: Vec<liveness::Model>) -> StoreResult<()>
 }
 
 /// Spells a list of machines.
-pub fn list(read: &TenantRead, plan: &Plan, state: AgentState, since: DateTime<Utc>) -> List {
+pub fn list(read: &impl HasTenant, plan: &Plan, state: AgentState, since: DateTime<Utc>) -> List {
     let range = entity::Entity::of(read).filter(plan.range.clone()).into_query();
     // A scalar subquery, which stays behind the ordered index; EXISTS would become a join that drives.
     let seen = || {

@@ -1,0 +1,76 @@
+//! The end of a tenant: nothing is left, and the neighbours keep what is theirs.
+
+use cwpp_chassis::Reason;
+use cwpp_contracts::common::v1::TenantState;
+use cwpp_contracts::erasure::v1::EraseRequest;
+use cwpp_contracts::inventory::v1::AssetClass;
+
+use crate::world::*;
+
+/// Every table of the service that holds tenants' data.
+const TABLES: [&str; 7] = [
+    "asset_account",
+    "asset_class_count",
+    "asset_count_delta",
+    "asset_snapshot",
+    "asset_system_package",
+    "machine",
+    "machine_liveness",
+];
+
+const CLASSES: [AssetClass; 2] = [AssetClass::Account, AssetClass::SystemPackage];
+
+both! {
+    async fn a_purge_leaves_no_row(w: World) {
+        // The service's own folder would leave no change of a count pending.
+        let calm = w.replica(|config| config.counts.fold_interval = std::time::Duration::from_secs(3600)).await;
+        let tenants = [w.tenant().await, w.tenant().await];
+        let db = w.db().await;
+        let system = cwpp_access::SystemScope::job(cwpp_access::Job::Harness);
+        for tenant in &tenants {
+            let host = calm.host(tenant, "web-1").await;
+            calm.report(&host, &CLASSES, &[account("alice", 1000), package("bash", "5")]).await;
+        }
+        cwpp_inventory::asset::fold::once(&db, &system).await.unwrap();
+        let [tenant, neighbour] = &tenants;
+        let db_rows = [
+            cwpp_inventory::asset::count::Count { items: 0, machines: 1 },
+        ];
+        let scope = scope(tenant);
+        db.write(&scope, |tx| async move {
+            let changes = std::collections::BTreeMap::from([(2, db_rows[0])]);
+            cwpp_inventory::asset::count::add(&tx, &changes).await
+        })
+        .await
+        .unwrap();
+        let before = w.rows(neighbour).await;
+        let fence = w.fence(tenant, TenantState::Sealed).await;
+        let full: Vec<String> = w.rows(tenant).await.into_keys().filter(|t| t != "asset_count_delta").collect();
+        let expected: Vec<&str> = TABLES.into_iter().filter(|t| *t != "asset_count_delta").collect();
+        assert_eq!(full, expected, "every table is filled before the purge");
+        let Tenant { app_id, incarnation } = tenant.clone();
+        for close in [false, true] {
+            let request = EraseRequest {
+                app_id,
+                incarnation: incarnation.clone(),
+                token: 1,
+                epoch: fence.epoch,
+                budget: None,
+                pause: None,
+                close,
+            };
+            let mut progress = w.erasure.erase(request).await.unwrap().into_inner();
+            while let Some(message) = progress.message().await.unwrap() {
+                assert!(!message.more);
+            }
+            if !close {
+                assert!(w.rows(tenant).await.is_empty());
+            }
+        }
+        assert_eq!(w.rows(neighbour).await.get("asset_account"), before.get("asset_account"));
+        assert_eq!(w.count(neighbour.app_id, "", AssetClass::Account).await, (1, 1));
+        assert_eq!(reason(w.register(registration(tenant, "web-1")).await), Reason::TenantUnknown);
+        db.close().await;
+        calm.end().await;
+    }
+}

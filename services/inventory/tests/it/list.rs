@@ -1,0 +1,167 @@
+//! Lists of assets.
+
+use std::time::Duration;
+
+use cwpp_chassis::Reason;
+use cwpp_contracts::common::v1::{Page, StringMatch, string_match::How};
+use cwpp_contracts::inventory::v1::asset_item::Item;
+use cwpp_contracts::inventory::v1::asset_query::Query;
+use cwpp_contracts::inventory::v1::*;
+
+use crate::world::*;
+
+const BOTH: [AssetClass; 2] = [AssetClass::Account, AssetClass::SystemPackage];
+
+fn small(mut request: ListAssetsRequest, page_size: i32) -> ListAssetsRequest {
+    request.page = Some(Page { page_size, ..Default::default() });
+    request
+}
+
+fn packages(query: SystemPackageQuery) -> Query {
+    Query::SystemPackage(query)
+}
+
+fn installed(name: &str, seconds: Option<i64>) -> AssetItem {
+    let Some(Item::SystemPackage(mut p)) = package(name, "1").item else { unreachable!() };
+    p.install_time = seconds.map(|seconds| prost_types::Timestamp { seconds, nanos: 0 });
+    AssetItem { item: Some(Item::SystemPackage(p)) }
+}
+
+both! {
+    async fn every_order_leads_through_all_rows_once(w: World) {
+        let tenant = w.tenant().await;
+        let mut hosts = Vec::new();
+        for n in 0..3 {
+            let host = w.host(&tenant, &format!("web-{n}")).await;
+            let mut items: Vec<_> = (0..5).map(|i| installed(&format!("p{i}"), (i % 2 == 0).then_some(100 - i))).collect();
+            items.extend((0..4).map(|i| account(&format!("u{i}"), 1000 - i % 2)));
+            w.report(&host, &BOTH, &items).await;
+            w.clock.advance(Duration::from_secs(1));
+            hosts.push(host);
+        }
+        let one = Some(HostFilter { machine_ids: vec![hosts[1].id.clone()], ..Default::default() });
+        let some = Some(HostFilter { name: Some(prefix("web-")), ip_address: Some(exact("10.1.2.3")), ..Default::default() });
+        for (hosts, machines) in [(None, 3), (some, 3), (one, 1)] {
+            for order in 0..4 {
+                let query = packages(SystemPackageQuery { order, ..Default::default() });
+                let request = ListAssetsRequest { hosts: hosts.clone(), ..small(ask(tenant.app_id, query), 2) };
+                let (rows, _) = w.list(request).await;
+                let mut ids: Vec<_> = rows.iter().map(|a| (a.host.as_ref().unwrap().machine_id.clone(), name(a))).collect();
+                let values: Vec<_> = rows.iter().map(|a| {
+                    let Some(Item::SystemPackage(p)) = a.item.as_ref().unwrap().item.as_ref() else { panic!("no package") };
+                    let first = a.first_seen_time.unwrap().seconds;
+                    match order { 2 => (p.name.clone(), 0), 3 => (String::new(), p.install_time.map_or(-1, |t| t.seconds)), 1 => (String::new(), first), _ => Default::default() }
+                }).collect();
+                assert!(values.is_sorted(), "order {order}, {machines} machines: {values:?}");
+                ids.sort();
+                ids.dedup();
+                assert_eq!((rows.len(), ids.len()), (5 * machines, 5 * machines), "order {order}");
+                let host = rows[0].host.as_ref().unwrap();
+                assert_eq!((host.ip_addresses.len(), host.os_name.as_str()), (2, "Debian GNU/Linux 13 (trixie)"));
+            }
+            for order in 0..4 {
+                let query = Query::Account(AccountQuery { order, ..Default::default() });
+                let request = ListAssetsRequest { hosts: hosts.clone(), ..small(ask(tenant.app_id, query), 3) };
+                assert_eq!(w.list(request).await.0.len(), 4 * machines);
+            }
+        }
+    }
+
+    async fn filters_choose_what_they_say(w: World) {
+        let tenant = w.tenant().await;
+        let host = w.host(&tenant, "web-1").await;
+        let mut items = vec![package("ssh", "1"), package("ssh", "2"), package("sshd", "1"), package("SSH", "1"), package("s%", "1")];
+        let Some(Item::Account(mut root)) = account("root", 0).item else { unreachable!() };
+        (root.sudo, root.password_status) = (Some(true), PasswordStatus::Locked.into());
+        items.extend([AssetItem { item: Some(Item::Account(root)) }, account("alice", 1000), account("al", 1000)]);
+        w.report(&host, &BOTH, &items).await;
+        let found = async |query: Query| {
+            let (rows, _) = w.list(small(ask(tenant.app_id, query), 1)).await;
+            rows.iter().map(name).collect::<Vec<_>>()
+        };
+        let by = |how: StringMatch| Some(system_package_query::Driving::Name(how));
+        assert_eq!(found(packages(SystemPackageQuery { driving: by(exact("ssh")), ..Default::default() })).await, ["ssh", "ssh"]);
+        assert_eq!(found(packages(SystemPackageQuery { driving: by(prefix("ssh")), version: "1".into(), ..Default::default() })).await, ["ssh", "sshd"]);
+        assert_eq!(found(packages(SystemPackageQuery { driving: by(prefix("s%")), ..Default::default() })).await, ["s%"]);
+        assert_eq!(found(packages(SystemPackageQuery { kind: PackageKind::Rpm.into(), ..Default::default() })).await, [""; 0]);
+        let accounts = |query: AccountQuery| found(Query::Account(query));
+        let uid = Some(account_query::Driving::Uid(1000));
+        let mut names = accounts(AccountQuery { driving: uid, ..Default::default() }).await;
+        names.sort();
+        assert_eq!(names, ["al", "alice"]);
+        assert_eq!(accounts(AccountQuery { sudo: Some(true), ..Default::default() }).await, ["root"]);
+        assert_eq!(accounts(AccountQuery { password_status: PasswordStatus::Locked.into(), ..Default::default() }).await, ["root"]);
+        assert_eq!(accounts(AccountQuery { interactive: Some(false), ..Default::default() }).await, [""; 0]);
+        let nowhere = Some(HostFilter { name: Some(exact("nowhere")), ..Default::default() });
+        let request = ListAssetsRequest { hosts: nowhere, ..ask(tenant.app_id, everything(AssetClass::Account)) };
+        assert_eq!(w.list(request).await.0, []);
+    }
+
+    async fn every_wrong_field_of_a_list_is_named_at_once(w: World) {
+        let tenant = w.tenant().await;
+        let contains = StringMatch { how: Some(How::Contains("ssh".into())) };
+        let query = SystemPackageQuery {
+            driving: Some(system_package_query::Driving::Name(contains)),
+            version: "v".repeat(256),
+            kind: 9,
+            order: SystemPackageOrder::InstallTime.into(),
+        };
+        let hosts = HostFilter { machine_ids: vec!["x".into()], name: Some(StringMatch { how: None }), ip_address: Some(prefix("")) };
+        let request = ListAssetsRequest { hosts: Some(hosts), ..small(ask(tenant.app_id, packages(query)), -1) };
+        let mut wrong = fields(w.page(request).await);
+        wrong.sort();
+        let wanted = [
+            "hosts.ip_address.prefix",
+            "hosts.machine_ids[0]",
+            "hosts.name",
+            "page.page_size",
+            "query.system_package.kind",
+            "query.system_package.name.contains",
+            "query.system_package.order",
+            "query.system_package.version",
+        ];
+        assert_eq!(wrong, wanted);
+        assert_eq!(fields(w.page(ListAssetsRequest { app_id: tenant.app_id, ..Default::default() }).await), ["query"]);
+        assert_eq!(reason(w.page(ask(w.nobody().app_id, everything(AssetClass::Account))).await), Reason::TenantUnknown);
+        let export = ExportAssetsRequest { app_id: tenant.app_id, ..Default::default() };
+        assert_eq!(fields(w.assets.export_assets(export).await.map(|_| ())), ["query"]);
+    }
+
+    async fn a_filter_that_chooses_more_than_500_machines_is_refused(w: World) {
+        let tenant = w.tenant().await;
+        for part in 0..26 {
+            let hosts = (0..20).map(|n| { let (w, tenant) = (&*w, &tenant); async move { w.host(tenant, &format!("h-{part}-{n}")).await } });
+            futures::future::join_all(hosts).await;
+        }
+        let hosts = |name| Some(HostFilter { name: Some(prefix(name)), ..Default::default() });
+        let request = |name| ListAssetsRequest { hosts: hosts(name), ..ask(tenant.app_id, everything(AssetClass::Account)) };
+        assert_eq!(fields(w.page(request("h-")).await), ["hosts"]);
+        assert!(w.page(request("h-1")).await.is_ok());
+        let ids = (0..501).map(|_| uuid::Uuid::now_v7().to_string()).collect();
+        let hosts = Some(HostFilter { machine_ids: ids, ..Default::default() });
+        let request = ListAssetsRequest { hosts, ..ask(tenant.app_id, everything(AssetClass::Account)) };
+        assert_eq!(fields(w.page(request).await), ["hosts.machine_ids"]);
+    }
+
+    async fn a_page_looks_at_ten_thousand_rows_and_is_short_then(w: World) {
+        let tenant = w.tenant().await;
+        let host = w.host(&tenant, "web-1").await;
+        let mut items: Vec<_> = (0..11_000).map(|n| package(&format!("p{n:05}"), "1")).collect();
+        items.push(package("z", "2"));
+        w.report(&host, &[AssetClass::SystemPackage], &items).await;
+        let rare = packages(SystemPackageQuery { version: "2".into(), order: SystemPackageOrder::Name.into(), ..Default::default() });
+        let first = w.page(ask(tenant.app_id, rare.clone())).await.unwrap();
+        assert!(first.assets.is_empty() && !first.next_page_token.is_empty());
+        let (rows, pages) = w.list(ask(tenant.app_id, rare)).await;
+        assert_eq!((rows.len(), pages), (1, 2));
+
+        let query = AssetQuery { query: Some(everything(AssetClass::SystemPackage)) };
+        let mut parts = w.assets.export_assets(ExportAssetsRequest { app_id: tenant.app_id, query: Some(query), hosts: None }).await.unwrap().into_inner();
+        let (mut exported, mut most) = (0, 0);
+        while let Some(part) = parts.message().await.unwrap() {
+            exported += part.assets.len();
+            most = most.max(part.assets.len());
+        }
+        assert_eq!((exported, most), (11_001, 1000));
+    }
+}
