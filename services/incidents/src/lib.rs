@@ -40,6 +40,7 @@ pub struct Incidents;
 pub fn registry() -> Registry {
     use DataClass::{Configuration, Incident, Operational};
     Registry::new(<self::Incidents as Service>::NAME)
+        .erasable(incident::entity::account::Entity, Incident)
         .erasable(incident::entity::Entity, Incident)
         .erasable(event::entity::bucket::Entity, Incident)
         .erasable(event::entity::spool::Entity, Operational)

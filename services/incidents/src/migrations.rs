@@ -42,6 +42,13 @@ fn events() -> Vec<Migration> {
                 .time_null("last_success_time")
                 .key(&["app_id", "machine_id", "source_key", "minute", "account_key"]),
         ),
+        // Serves the look at one account of a source; the key serves that at all of them.
+        Migration::index(
+            "1004_auth_bucket_account",
+            "auth_bucket_account",
+            "auth_bucket",
+            &["app_id", "machine_id", "source_key", "account_key", "minute"],
+        ),
     ]
 }
 
@@ -110,6 +117,14 @@ fn incidents() -> Vec<Migration> {
         ),
         // Serves the list of a kind.
         Migration::index("1107_incident_kind", "incident_kind", TABLE, &["app_id", "kind", "last_time", "incident_id"]),
+        Migration::table(
+            "1108_incident_account",
+            Table::of_tenant("incident_account").uuid("incident_id").uuid("account_key").key(&[
+                "app_id",
+                "incident_id",
+                "account_key",
+            ]),
+        ),
     ]
 }
 

@@ -1,16 +1,17 @@
 //! Password cracking: series of failed logins of one source, at one account or across accounts.
 //!
-//! [`evaluate`] looks at the buckets of one source at one service around what changed. Series that reached their
-//! threshold before the change stand; the rest is worked out anew. So the verdict depends on the buckets, not on the
-//! order or the number of times in which they came.
+//! A change is new counts in some minutes. Series that reached their threshold before it stand: [`plan`] tells which of
+//! the counts they take, and [`extend`] adds those, so that a long attack costs no more per change than a short one. The
+//! rest is worked out anew by [`evaluate`], from the buckets around the change. Together they come to what one look at all
+//! buckets comes to: the verdict depends on the buckets, not on the order or the number of times in which they came.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
 use cwpp_contracts::common::v1::Severity;
 
-use super::bucket::{AccountKey, Bucket};
+use super::bucket::{AccountKey, Bucket, minute_of};
 pub use super::series::Series;
 use super::series::{LASTS, find};
 use super::severity;
@@ -19,125 +20,159 @@ use crate::config::Rule;
 /// Minutes before a change that can matter to its verdict: the longest window, or a series that goes on.
 pub const BEFORE: i64 = LASTS;
 /// Minutes after a change that can matter: a series that begins within a day of it, whole.
-pub const AFTER: i64 = 2 * LASTS;
-
-/// Whose failures are counted together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// Those of one account.
-    Account(AccountKey),
-    /// Those of all accounts.
-    AcrossAccounts,
-}
-
-/// A series that is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Known {
-    /// When it begins and when it reached its threshold.
-    pub series: Series,
-}
+const AFTER: i64 = 2 * LASTS;
 
 /// What is found of a series.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// Place of the stored series in what was given, if it is one.
-    pub known: Option<usize>,
     /// When it begins and when it reached its threshold.
     pub series: Series,
     /// The last failure, or the login that succeeded after it.
     pub last: DateTime<Utc>,
     /// Failed attempts.
     pub attempts: u64,
-    /// Accounts at which they failed.
-    pub accounts: u32,
     /// Whether one of the accounts exists, as far as the host said.
     pub account_exists: bool,
     /// Whether a login succeeded from the threshold on.
     pub cracked: bool,
-    /// The threat level.
-    pub severity: Severity,
 }
 
-/// Returns what the buckets say of every series that a change in the minutes of `touched` can have opened or changed.
-///
-/// `buckets` are those of one source and service from [`BEFORE`] the change to [`AFTER`] it, in any order; `known` are the
-/// stored series of this scope that begin up to two days before the change or later.
-pub fn evaluate(
-    rules: &[Rule],
-    scope: Scope,
-    buckets: &[Bucket],
-    known: &[Known],
-    touched: RangeInclusive<i64>,
-) -> Vec<Verdict> {
-    let (from, to) = touched.into_inner();
-    let own: Vec<Bucket> = match scope {
-        Scope::Account(account) => buckets.iter().filter(|bucket| bucket.account == account).cloned().collect(),
-        Scope::AcrossAccounts => buckets.to_vec(),
-    };
-    // What was reached before the change does not move; what begins a day after it is not reached by it.
-    let stands =
-        |known: &Known| super::bucket::minute_of(known.series.threshold) < from || known.series.minute() >= to + LASTS;
-    let mut standing: Vec<(Option<usize>, Series)> =
-        known.iter().enumerate().filter(|(_, k)| stands(k)).map(|(index, k)| (Some(index), k.series)).collect();
-    let mut moving: Vec<usize> = (0..known.len()).filter(|index| !stands(&known[*index])).collect();
-    moving.sort_by_key(|index| known[*index].series.first);
-    let fixed: Vec<Series> = standing.iter().map(|(_, series)| *series).collect();
-    let mut moving = moving.into_iter().peekable();
-    for series in find(rules, &own, &fixed) {
-        let end = series.minute() + LASTS;
-        // Those that end before this one begins were left without failures, which cannot be; they stay as they are.
-        while moving.peek().is_some_and(|index| known[*index].series.minute() + LASTS <= series.minute()) {
-            moving.next();
-        }
-        let same = moving.next_if(|index| known[*index].series.minute() < end);
-        standing.push((same, series));
+impl Verdict {
+    fn begin(series: Series) -> Self {
+        Self { series, last: series.threshold, attempts: 0, account_exists: false, cracked: false }
     }
-    standing.sort_by_key(|(_, series)| series.first);
-    let mut verdicts = Vec::new();
-    for (place, (known, series)) in standing.iter().enumerate() {
-        let next = standing.get(place + 1).map_or(i64::MAX, |(_, next)| next.minute());
-        let minutes = series.minute()..next.min(series.minute() + LASTS);
-        let reached = minutes.start <= to && from < minutes.end;
-        if reached || series.minute() >= from && series.minute() < to + LASTS {
-            verdicts.extend(sum(*known, *series, own.iter().filter(|bucket| minutes.contains(&bucket.minute))));
-        }
-    }
-    verdicts
-}
 
-fn sum<'a>(known: Option<usize>, series: Series, buckets: impl Iterator<Item = &'a Bucket>) -> Option<Verdict> {
-    let mut accounts = HashSet::new();
-    let mut verdict = Verdict {
-        known,
-        series,
-        last: series.threshold,
-        attempts: 0,
-        accounts: 0,
-        account_exists: false,
-        cracked: false,
-        severity: Severity::Unspecified,
-    };
-    let mut first = None::<DateTime<Utc>>;
-    for bucket in buckets {
+    /// Adds counts, and the accounts at which attempts failed to `accounts`.
+    fn add(&mut self, bucket: &Bucket, accounts: &mut BTreeSet<AccountKey>) {
         if let Some(failed) = bucket.failed {
             accounts.insert(bucket.account);
-            verdict.attempts += bucket.failures;
-            verdict.account_exists |= bucket.failures > bucket.unknown_failures;
-            verdict.last = verdict.last.max(failed.last);
-            first = Some(first.map_or(failed.first, |first| first.min(failed.first)));
+            self.attempts += bucket.failures;
+            self.account_exists |= bucket.failures > bucket.unknown_failures;
+            self.last = self.last.max(failed.last);
         }
         if let Some(succeeded) = bucket.succeeded {
-            verdict.account_exists = true;
-            if succeeded.last >= series.threshold {
-                verdict.cracked = true;
-                verdict.last = verdict.last.max(succeeded.last);
+            self.account_exists = true;
+            if succeeded.last >= self.series.threshold {
+                self.cracked = true;
+                self.last = self.last.max(succeeded.last);
             }
         }
     }
-    verdict.series.first = first?;
-    verdict.accounts = u32::try_from(accounts.len()).unwrap_or(u32::MAX);
-    verdict.severity = severity::of_cracking(verdict.attempts, verdict.account_exists, verdict.cracked);
-    Some(verdict)
+
+    /// Returns the threat level.
+    pub fn severity(&self) -> Severity {
+        severity::of_cracking(self.attempts, self.account_exists, self.cracked)
+    }
+}
+
+/// What is done about a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Series that stand, by their place in what was given, with the counts that they take.
+    pub extended: Vec<(usize, Vec<Bucket>)>,
+    /// What no standing series takes.
+    pub rest: Option<Rest>,
+}
+
+/// Minutes that are to be evaluated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rest {
+    /// The first and the last minute of the change.
+    pub touched: RangeInclusive<i64>,
+    /// The minutes whose buckets must be known.
+    pub needed: RangeInclusive<i64>,
+}
+
+/// Returns the minutes that a series takes: a day, less where the next one begins.
+fn minutes(known: &[Verdict], order: &[usize], place: usize) -> std::ops::Range<i64> {
+    let from = known[order[place]].series.minute();
+    let next = order.get(place + 1).map_or(i64::MAX, |next| known[*next].series.minute());
+    from..next.min(from + LASTS)
+}
+
+/// Divides a change among the series that stand and the rest. `known` are the stored series of the subject that begin up
+/// to two days before the change or later.
+pub fn plan(known: &[Verdict], added: &[Bucket]) -> Plan {
+    let mut order: Vec<usize> = (0..known.len()).collect();
+    order.sort_by_key(|index| known[*index].series.first);
+    let mut rest: Vec<Bucket> = added.to_vec();
+    rest.sort_by_key(|bucket| bucket.minute);
+    let mut extended = Vec::new();
+    // Nothing before it can matter to what begins after it.
+    let mut floor = i64::MIN;
+    for place in 0..order.len() {
+        let (index, span) = (order[place], minutes(known, &order, place));
+        let Some(first) = rest.first().map(|bucket| bucket.minute) else { break };
+        if minute_of(known[index].series.threshold) >= first {
+            continue;
+        }
+        let (taken, left): (Vec<_>, Vec<_>) = rest.into_iter().partition(|bucket| span.contains(&bucket.minute));
+        rest = left;
+        if !taken.is_empty() {
+            extended.push((index, taken));
+        }
+        if rest.first().is_some_and(|bucket| bucket.minute >= span.end) {
+            floor = span.end;
+        }
+    }
+    let rest = rest.first().zip(rest.last()).map(|(first, last)| Rest {
+        touched: first.minute..=last.minute,
+        needed: floor.max(first.minute - BEFORE)..=last.minute + AFTER,
+    });
+    Plan { extended, rest }
+}
+
+/// Adds counts to a series that stands, and the accounts at which attempts failed to `accounts`.
+pub fn extend(known: &Verdict, added: &[Bucket], accounts: &mut BTreeSet<AccountKey>) -> Verdict {
+    let mut verdict = known.clone();
+    for bucket in added {
+        verdict.add(bucket, accounts);
+    }
+    verdict
+}
+
+/// A series that was worked out anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evaluated {
+    /// Place of the stored series in what was given, if it is one.
+    pub known: Option<usize>,
+    /// What is found.
+    pub verdict: Verdict,
+    /// The accounts at which attempts failed.
+    pub accounts: BTreeSet<AccountKey>,
+}
+
+/// Returns what the buckets say of every series that a change in the minutes of `touched` can have opened or moved.
+/// `buckets` are the subject's in the minutes that [`plan`] needs, in any order; `known` are what it was given.
+pub fn evaluate(rules: &[Rule], buckets: &[Bucket], known: &[Verdict], touched: RangeInclusive<i64>) -> Vec<Evaluated> {
+    let (from, to) = touched.into_inner();
+    // What was reached before the change does not move; what begins a day after it is not reached by it.
+    let stands =
+        |known: &Verdict| minute_of(known.series.threshold) < from || known.series.minute() >= to.saturating_add(LASTS);
+    let fixed: Vec<Series> = known.iter().filter(|known| stands(known)).map(|known| known.series).collect();
+    let mut moving: Vec<usize> = (0..known.len()).filter(|index| !stands(&known[*index])).collect();
+    moving.sort_by_key(|index| known[*index].series.first);
+    let mut moving = moving.into_iter().peekable();
+    let found = find(rules, buckets, &fixed);
+    let begins = |after: i64| {
+        let later = fixed.iter().chain(&found).map(Series::minute).filter(|minute| *minute > after);
+        later.min().unwrap_or(i64::MAX)
+    };
+    let mut evaluated = Vec::new();
+    for series in found.iter().filter(|series| series.minute() < to.saturating_add(LASTS)) {
+        let minutes = series.minute()..begins(series.minute()).min(series.minute() + LASTS);
+        // One that ends before this begins was left without failures, which cannot be; it stays as it is.
+        while moving.peek().is_some_and(|index| known[*index].series.minute() + LASTS <= series.minute()) {
+            moving.next();
+        }
+        let same = moving.next_if(|index| known[*index].series.minute() < series.minute() + LASTS);
+        let (mut verdict, mut accounts) = (Verdict::begin(*series), BTreeSet::new());
+        for bucket in buckets.iter().filter(|bucket| minutes.contains(&bucket.minute)) {
+            verdict.add(bucket, &mut accounts);
+        }
+        evaluated.push(Evaluated { known: same, verdict, accounts });
+    }
+    evaluated
 }
 
 #[cfg(test)]

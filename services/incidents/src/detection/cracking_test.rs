@@ -33,18 +33,55 @@ fn buckets(attempts: &[Attempt]) -> Vec<Bucket> {
     buckets
 }
 
-fn rules(scope: Scope) -> Vec<Rule> {
-    match scope {
-        Scope::Account(_) => Detection::default().account_rules,
-        Scope::AcrossAccounts => Detection::default().spraying_rules,
+/// Whose failures are counted together.
+#[derive(Debug, Clone, Copy)]
+enum Scope {
+    Account(AccountKey),
+    AcrossAccounts,
+}
+
+impl Scope {
+    fn rules(self) -> Vec<Rule> {
+        match self {
+            Scope::Account(_) => Detection::default().account_rules,
+            Scope::AcrossAccounts => Detection::default().spraying_rules,
+        }
+    }
+
+    fn own(self, buckets: Vec<Bucket>) -> Vec<Bucket> {
+        let own = |bucket: &Bucket| match self {
+            Scope::Account(account) => bucket.account == account,
+            Scope::AcrossAccounts => true,
+        };
+        buckets.into_iter().filter(own).collect()
     }
 }
 
-fn at_once(scope: Scope, attempts: &[Attempt]) -> Vec<Verdict> {
-    evaluate(&rules(scope), scope, &buckets(attempts), &[], i64::MIN / 4..=i64::MAX / 4)
+/// What is stored of a series.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Found {
+    verdict: Verdict,
+    accounts: BTreeSet<AccountKey>,
 }
 
-fn one(attempts: &[Attempt]) -> Vec<Verdict> {
+impl std::ops::Deref for Found {
+    type Target = Verdict;
+
+    fn deref(&self) -> &Verdict {
+        &self.verdict
+    }
+}
+
+fn at_once(scope: Scope, attempts: &[Attempt]) -> Vec<Found> {
+    evaluated(scope, buckets(attempts))
+}
+
+fn evaluated(scope: Scope, buckets: Vec<Bucket>) -> Vec<Found> {
+    let found = evaluate(&scope.rules(), &scope.own(buckets), &[], i64::MIN / 4..=i64::MAX / 4);
+    found.into_iter().map(|Evaluated { verdict, accounts, .. }| Found { verdict, accounts }).collect()
+}
+
+fn one(attempts: &[Attempt]) -> Vec<Found> {
     at_once(Scope::Account(account(1)), attempts)
 }
 
@@ -58,9 +95,9 @@ fn ten_failures_in_five_minutes_are_an_attack_and_nine_are_not() {
     let found = one(&every(33, 10, 1));
     assert_eq!(found.len(), 1);
     let verdict = &found[0];
-    assert_eq!((verdict.attempts, verdict.accounts, verdict.cracked), (10, 1, false));
+    assert_eq!((verdict.attempts, verdict.accounts.len(), verdict.cracked), (10, 1, false));
     assert_eq!((verdict.series.first, verdict.last), (start(), start() + TimeDelta::seconds(9 * 33)));
-    assert_eq!(verdict.severity, Severity::Medium);
+    assert_eq!(verdict.severity(), Severity::Medium);
 }
 
 #[test]
@@ -89,7 +126,7 @@ fn spraying_is_found_across_accounts_and_at_none_of_them() {
     assert_eq!(one(&attempts), []);
     let found = at_once(Scope::AcrossAccounts, &attempts);
     assert_eq!(found.len(), 1);
-    assert_eq!((found[0].attempts, found[0].accounts), (12, 6));
+    assert_eq!((found[0].attempts, found[0].accounts.len()), (12, 6));
     // One account alone is no spraying, however often it is tried.
     assert_eq!(at_once(Scope::AcrossAccounts, &every(5, 100, 1)), []);
 }
@@ -100,7 +137,7 @@ fn a_success_after_the_threshold_is_a_cracked_password() {
     attempts.push((40, 1, false));
     let found = one(&attempts);
     assert!(found[0].cracked);
-    assert_eq!((found[0].severity, found[0].attempts), (Severity::Critical, 12));
+    assert_eq!((found[0].severity(), found[0].attempts), (Severity::Critical, 12));
     assert_eq!(found[0].last, start() + TimeDelta::seconds(40));
     // Also in the middle of an attack that goes on, in the same minute.
     let mut attempts = every(1, 40, 1);
@@ -145,12 +182,11 @@ fn accounts_that_do_not_exist_are_a_low_threat_and_many_attempts_a_high_one() {
     let mut unknown = Bucket::empty(minute_of(start()), account(1));
     unknown.fail(start(), 500, true);
     let scope = Scope::Account(account(1));
-    let all = i64::MIN / 4..=i64::MAX / 4;
-    let found = evaluate(&rules(scope), scope, std::slice::from_ref(&unknown), &[], all.clone());
-    assert_eq!((found[0].severity, found[0].account_exists), (Severity::Low, false));
+    let found = evaluated(scope, vec![unknown.clone()]);
+    assert_eq!((found[0].severity(), found[0].account_exists), (Severity::Low, false));
     unknown.fail(start(), 1, false);
-    let found = evaluate(&rules(scope), scope, &[unknown], &[], all);
-    assert_eq!((found[0].severity, found[0].account_exists), (Severity::High, true));
+    let found = evaluated(scope, vec![unknown]);
+    assert_eq!((found[0].severity(), found[0].account_exists), (Severity::High, true));
 }
 
 #[test]
@@ -164,25 +200,42 @@ fn what_goes_on_after_a_day_is_another_series_and_needs_its_own_threshold() {
 }
 
 /// Gives attempts piece by piece, as batches come, and keeps what is stored between them.
-fn piecewise(scope: Scope, pieces: &[Vec<Attempt>]) -> Vec<Verdict> {
+fn piecewise(scope: Scope, pieces: &[Vec<Attempt>]) -> Vec<Found> {
     let mut all: Vec<Attempt> = Vec::new();
-    let mut stored: Vec<Verdict> = Vec::new();
+    let mut stored: Vec<Found> = Vec::new();
     for piece in pieces {
         all.extend(piece);
-        let minutes: Vec<i64> = piece.iter().map(|(s, _, _)| minute_of(start() + TimeDelta::seconds(*s))).collect();
-        let (Some(from), Some(to)) = (minutes.iter().min(), minutes.iter().max()) else { continue };
+        let known: Vec<Verdict> = stored.iter().map(|found| found.verdict.clone()).collect();
+        let Plan { extended, rest } = plan(&known, &scope.own(buckets(piece)));
+        for (index, added) in extended {
+            stored[index].verdict = extend(&known[index], &added, &mut stored[index].accounts);
+        }
+        let Some(Rest { touched, needed }) = rest else { continue };
         let near: Vec<Bucket> =
-            buckets(&all).into_iter().filter(|b| (from - BEFORE..=to + AFTER).contains(&b.minute)).collect();
-        let known: Vec<Known> = stored.iter().map(|v| Known { series: v.series }).collect();
-        for mut verdict in evaluate(&rules(scope), scope, &near, &known, *from..=*to) {
-            match verdict.known.take() {
-                Some(index) => stored[index] = verdict,
-                None => stored.push(verdict),
+            scope.own(buckets(&all)).into_iter().filter(|bucket| needed.contains(&bucket.minute)).collect();
+        for Evaluated { known, verdict, accounts } in evaluate(&scope.rules(), &near, &known, touched) {
+            match known {
+                Some(index) => stored[index] = Found { verdict, accounts },
+                None => stored.push(Found { verdict, accounts }),
             }
         }
     }
-    stored.sort_by_key(|verdict| verdict.series.first);
+    stored.sort_by_key(|found| found.series.first);
     stored
+}
+
+#[test]
+fn what_a_standing_series_takes_needs_no_bucket_of_the_past() {
+    let found = one(&every(2, 12, 1));
+    let known = vec![found[0].verdict.clone()];
+    let inside = buckets(&[(3_600, 1, true), (80_000, 1, false)]);
+    let plan = plan(&known, &inside);
+    assert_eq!((plan.extended.len(), plan.rest), (1, None));
+    // What goes on after its day is looked at without it.
+    let later = buckets(&[(80_000, 1, true), (86_400 + 60, 1, true)]);
+    let rest = super::plan(&known, &later).rest.unwrap();
+    assert_eq!(*rest.needed.start(), minute_of(start()) + LASTS);
+    assert_eq!(*rest.touched.start(), minute_of(start() + TimeDelta::seconds(86_400 + 60)));
 }
 
 proptest! {

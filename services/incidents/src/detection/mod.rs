@@ -7,5 +7,5 @@ mod series;
 pub mod severity;
 
 pub use bucket::{AccountKey, Bucket, Span};
-pub use cracking::{Known, Scope, Verdict};
+pub use cracking::Verdict;
 pub use login::{Login, Risks, Whitelist};

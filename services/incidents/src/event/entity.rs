@@ -73,6 +73,7 @@ pub mod spool {
 pub mod bucket {
     use chrono::{DateTime, Utc};
     use cwpp_storage::Tenanted;
+    use sea_orm::FromQueryResult;
     use sea_orm::entity::prelude::*;
 
     use crate::detection::{self, Span};
@@ -128,8 +129,33 @@ pub mod bucket {
         const APP_ID: Column = Column::AppId;
     }
 
-    impl Model {
-        /// Returns what detection looks at.
+    /// The columns that detection looks at.
+    #[derive(Clone, Debug, FromQueryResult)]
+    pub struct Counts {
+        /// Hash of source and service.
+        pub source_key: Uuid,
+        /// Minute since 1970.
+        pub minute: i64,
+        /// Hash of the account.
+        pub account_key: Uuid,
+        /// Failed attempts.
+        pub failures: i64,
+        /// Failed attempts at accounts that do not exist.
+        pub unknown_failures: i64,
+        /// Logins that were let in.
+        pub successes: i64,
+        /// The first failed attempt.
+        pub first_failure_time: Option<DateTime<Utc>>,
+        /// The last failed attempt.
+        pub last_failure_time: Option<DateTime<Utc>>,
+        /// The first login that was let in.
+        pub first_success_time: Option<DateTime<Utc>>,
+        /// The last login that was let in.
+        pub last_success_time: Option<DateTime<Utc>>,
+    }
+
+    impl Counts {
+        /// Returns them as detection knows them.
         pub fn counts(&self) -> detection::Bucket {
             let span = |first: Option<DateTime<Utc>>, last: Option<DateTime<Utc>>| {
                 first.zip(last).map(|(first, last)| Span { first, last })
@@ -143,6 +169,25 @@ pub mod bucket {
                 failed: span(self.first_failure_time, self.last_failure_time),
                 succeeded: span(self.first_success_time, self.last_success_time),
             }
+        }
+    }
+
+    impl Model {
+        /// Returns what detection looks at.
+        pub fn counts(&self) -> detection::Bucket {
+            let counts = Counts {
+                source_key: self.source_key,
+                minute: self.minute,
+                account_key: self.account_key,
+                failures: self.failures,
+                unknown_failures: self.unknown_failures,
+                successes: self.successes,
+                first_failure_time: self.first_failure_time,
+                last_failure_time: self.last_failure_time,
+                first_success_time: self.first_success_time,
+                last_success_time: self.last_success_time,
+            };
+            counts.counts()
         }
 
         /// Takes over what detection looks at.

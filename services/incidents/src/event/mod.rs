@@ -1,5 +1,6 @@
 //! Authentication events: spools, and the buckets that they are counted in.
 
+mod detect;
 pub mod entity;
 mod key;
 mod ops;

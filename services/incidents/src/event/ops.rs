@@ -1,28 +1,29 @@
 //! Takes batches of spools.
 //!
-//! One transaction per batch: the machine's lock, the spool's cursor, the buckets, and what they say now. So a batch that
-//! is repeated or overlaps counts once, and one that was cut off left nothing.
+//! One transaction takes a batch: the machine's lock, the spool's cursor, the buckets, and what they say now. So a batch
+//! that is repeated or overlaps counts once, and one that was cut off left nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use cwpp_access::TenantScope;
 use cwpp_chassis::{Clock, Error, Reason, Result};
-use cwpp_storage::{Db, StoreResult, TenantTx};
+use cwpp_storage::{Db, StoreResult, TRANSACTION, TenantTx};
 use uuid::Uuid;
 
 use super::entity::{bucket, spool};
-use super::store::{self, Range};
 use super::tally::{Source, Tally};
-use super::{Batch, Taken};
+use super::{Batch, Event, Taken, detect, store};
 use crate::config;
-use crate::detection::cracking::{AFTER, BEFORE, Scope, evaluate};
-use crate::detection::{Bucket, Login, login};
+use crate::detection::{Login, login};
 use crate::incident::abnormal_login::{self, Finding};
-use crate::incident::password_cracking::{self, Changes, Subject};
 use crate::policy;
 
-/// Takes a batch.
+/// Most pairs of source and account that one transaction looks at, so that it stays within its second.
+const PAIRS: usize = 200;
+
+/// Takes a batch; one that names very many sources and accounts in parts. Where a later part fails, what was taken is the
+/// answer, and the caller goes on from there.
 pub(super) async fn report(
     db: &Db,
     clock: &Clock,
@@ -31,13 +32,72 @@ pub(super) async fn report(
     batch: &Batch,
 ) -> Result<Taken> {
     let now = clock.now();
-    let taken = db.write(scope, |tx| async move { take(&tx, rules, batch, now).await }).await?;
-    metrics::counter!("auth_events_total", "result" => "taken").increment(taken.taken as u64);
-    metrics::counter!("auth_events_total", "result" => "repeated").increment((batch.events.len() - taken.taken) as u64);
-    Ok(taken)
+    let mut answer = Taken { next_sequence: batch.first_sequence, taken: 0, incident_ids: Vec::new() };
+    let (mut done, mut most) = (0, batch.events.len());
+    while done < batch.events.len() {
+        let part = Part {
+            first_sequence: batch.first_sequence + i64::try_from(done).unwrap_or_default(),
+            events: part(&batch.events[done..], most),
+            ..Part::of(batch)
+        };
+        let part = &part;
+        match db.write(scope, |tx| async move { take(&tx, rules, part, now).await }).await {
+            Ok(taken) => {
+                done += part.events.len();
+                answer.next_sequence = taken.next_sequence;
+                answer.taken += taken.taken;
+                for id in taken.incident_ids {
+                    if !answer.incident_ids.contains(&id) {
+                        answer.incident_ids.push(id);
+                    }
+                }
+            }
+            // More than a second's work.
+            Err(error) if error.reason() == Reason::DeadlineExceeded && part.events.len() > 1 && time_is_left() => {
+                most = part.events.len().div_ceil(4);
+            }
+            Err(error) if answer.taken == 0 => return Err(error),
+            Err(error) => {
+                tracing::info!(%error, taken = answer.taken, "a batch was taken in part");
+                break;
+            }
+        }
+    }
+    metrics::counter!("auth_events_total", "result" => "taken").increment(answer.taken as u64);
+    metrics::counter!("auth_events_total", "result" => "repeated").increment((done - answer.taken.min(done)) as u64);
+    Ok(answer)
 }
 
-async fn take(tx: &TenantTx, rules: &config::Detection, batch: &Batch, now: DateTime<Utc>) -> StoreResult<Taken> {
+fn time_is_left() -> bool {
+    cwpp_chassis::deadline::remaining().is_none_or(|left| left > TRANSACTION)
+}
+
+/// Returns the first events, as many as one transaction may look at.
+fn part(events: &[Event], most: usize) -> &[Event] {
+    let mut pairs = HashSet::new();
+    let fits = events.iter().take(most).take_while(|event| {
+        pairs.insert((event.source, &event.service, &event.account));
+        pairs.len() <= PAIRS
+    });
+    &events[..fits.count().max(1)]
+}
+
+/// What one transaction takes of a batch.
+struct Part<'a> {
+    machine_id: Uuid,
+    spool_id: Uuid,
+    first_sequence: i64,
+    events: &'a [Event],
+}
+
+impl<'a> Part<'a> {
+    fn of(batch: &'a Batch) -> Self {
+        let Batch { machine_id, spool_id, first_sequence, events } = batch;
+        Self { machine_id: *machine_id, spool_id: *spool_id, first_sequence: *first_sequence, events }
+    }
+}
+
+async fn take(tx: &TenantTx, rules: &config::Detection, batch: &Part<'_>, now: DateTime<Utc>) -> StoreResult<Taken> {
     store::lock_machine(tx, batch.machine_id, now).await?;
     let before = store::spool(tx, batch.machine_id, batch.spool_id).await?;
     let next = before.as_ref().map_or(1, |spool| spool.next_sequence);
@@ -51,7 +111,8 @@ async fn take(tx: &TenantTx, rules: &config::Detection, batch: &Batch, now: Date
         return Ok(Taken { next_sequence: next, taken: 0, incident_ids: Vec::new() });
     }
     let tally = Tally::of(fresh, now);
-    let mut incident_ids = count(tx, rules, batch.machine_id, &tally, now).await?;
+    count(tx, batch.machine_id, &tally).await?;
+    let mut incident_ids = detect::run(tx, rules, batch.machine_id, &tally, now).await?;
     incident_ids.extend(judge(tx, batch.machine_id, &tally, now).await?);
     let next_sequence = next + i64::try_from(fresh.len()).unwrap_or_default();
     let spool = spool::Model {
@@ -66,28 +127,17 @@ async fn take(tx: &TenantTx, rules: &config::Detection, batch: &Batch, now: Date
     Ok(Taken { next_sequence, taken: fresh.len(), incident_ids })
 }
 
-/// Adds a batch to the buckets, and looks at what they say now.
-async fn count(
-    tx: &TenantTx,
-    rules: &config::Detection,
-    machine_id: Uuid,
-    tally: &Tally,
-    now: DateTime<Utc>,
-) -> StoreResult<Vec<Uuid>> {
-    let ranges: Vec<Range> = tally
-        .sources
-        .iter()
-        .map(|(source_key, source)| {
-            let (from, to) = source.minutes();
-            Range { source_key: *source_key, from: from - BEFORE, to: to + AFTER }
-        })
-        .collect();
-    let mut rows: HashMap<(Uuid, i64, Uuid), bucket::Model> = store::buckets(tx, machine_id, &ranges)
+/// Adds a batch to the buckets.
+async fn count(tx: &TenantTx, machine_id: Uuid, tally: &Tally) -> StoreResult<()> {
+    let keys = tally.sources.iter().flat_map(|(source_key, source)| {
+        source.added.keys().map(|(minute, account_key)| (*source_key, *minute, *account_key))
+    });
+    let keys: Vec<store::Key> = keys.collect();
+    let mut rows: HashMap<store::Key, bucket::Model> = store::buckets(tx, machine_id, &keys)
         .await?
         .into_iter()
         .map(|row| ((row.source_key, row.minute, row.account_key), row))
         .collect();
-    let mut changed = Vec::new();
     for (source_key, source) in &tally.sources {
         for ((minute, account_key), added) in &source.added {
             let row = rows
@@ -96,16 +146,9 @@ async fn count(
             let mut counts = row.counts();
             counts.merge(&added.counts);
             row.set_counts(&counts);
-            changed.push(row.clone());
         }
     }
-    store::save_buckets(tx, changed).await?;
-
-    let mut buckets: HashMap<Uuid, Vec<Bucket>> = HashMap::new();
-    for row in rows.values() {
-        buckets.entry(row.source_key).or_default().push(row.counts());
-    }
-    detect(tx, rules, machine_id, tally, &buckets, now).await
+    store::save_buckets(tx, rows.into_values().collect()).await
 }
 
 fn empty(
@@ -134,52 +177,6 @@ fn empty(
         first_success_time: None,
         last_success_time: None,
     }
-}
-
-/// Looks for password cracking by the sources of a batch, at each account that it names and across accounts.
-async fn detect(
-    tx: &TenantTx,
-    rules: &config::Detection,
-    machine_id: Uuid,
-    tally: &Tally,
-    buckets: &HashMap<Uuid, Vec<Bucket>>,
-    now: DateTime<Utc>,
-) -> StoreResult<Vec<Uuid>> {
-    let mut subjects = Vec::new();
-    let mut earliest = i64::MAX;
-    for (source_key, source) in &tally.sources {
-        let (from, to) = source.minutes();
-        earliest = earliest.min(from);
-        let subject = |account| Subject { source: source.address, service: source.service.clone(), account };
-        subjects.push((*source_key, Scope::AcrossAccounts, from..=to, subject(None)));
-        let mut accounts: HashMap<Uuid, (i64, i64, &str)> = HashMap::new();
-        for ((minute, account_key), added) in &source.added {
-            let entry = accounts.entry(*account_key).or_insert((*minute, *minute, &added.account));
-            entry.1 = *minute;
-        }
-        for (account_key, (from, to, account)) in accounts {
-            subjects.push((*source_key, Scope::Account(account_key), from..=to, subject(Some(account.to_owned()))));
-        }
-    }
-    let keys: Vec<Uuid> = subjects.iter().map(|(.., subject)| subject.key()).collect();
-    let from = DateTime::from_timestamp((earliest - 2 * BEFORE) * 60, 0).unwrap_or(DateTime::UNIX_EPOCH);
-    let mut stored: HashMap<Uuid, Vec<_>> = HashMap::new();
-    for row in password_cracking::stored(tx, machine_id, keys.clone(), from).await? {
-        stored.entry(row.subject_key).or_default().push(row);
-    }
-    let mut changes = Changes::default();
-    for ((source_key, scope, touched, subject), key) in subjects.into_iter().zip(keys) {
-        let stored = stored.remove(&key).unwrap_or_default();
-        let known: Vec<_> = stored.iter().map(password_cracking::known).collect();
-        let rules = match scope {
-            Scope::Account(_) => &rules.account_rules,
-            Scope::AcrossAccounts => &rules.spraying_rules,
-        };
-        let buckets = buckets.get(&source_key).map_or(&[][..], Vec::as_slice);
-        let verdicts = evaluate(rules, scope, buckets, &known, touched);
-        changes.add(tx, machine_id, &subject, &stored, verdicts, now)?;
-    }
-    changes.write(tx).await
 }
 
 /// Holds the logins of a batch against the tenant's whitelists.

@@ -1,23 +1,29 @@
 //! Statements on spools and buckets.
 
+use std::ops::RangeInclusive;
+
 use chrono::{DateTime, Utc};
 use cwpp_storage::{StoreResult, TenantTx, Tenanted};
 use sea_orm::ActiveValue::Set;
-use sea_orm::{ColumnTrait, Condition, IntoActiveModel, QueryFilter};
+use sea_orm::{ColumnTrait, Condition, IntoActiveModel, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
 use super::entity::{bucket, machine, spool};
+use crate::detection::Bucket;
 
-/// Ranges of buckets that one statement reads.
+/// Keys or ranges of buckets that one statement reads.
 const RANGES: usize = 50;
 
-/// Minutes of a source at a service.
-#[derive(Debug, Clone, Copy)]
+/// Minutes of a source at a service, of one account or of all.
+#[derive(Debug, Clone)]
 pub(super) struct Range {
     pub(super) source_key: Uuid,
-    pub(super) from: i64,
-    pub(super) to: i64,
+    pub(super) account_key: Option<Uuid>,
+    pub(super) minutes: RangeInclusive<i64>,
 }
+
+/// The key of a bucket: source and service, minute, account.
+pub(super) type Key = (Uuid, i64, Uuid);
 
 /// Locks a machine: batches of its spools are taken one after the other.
 pub(super) async fn lock_machine(tx: &TenantTx, machine_id: Uuid, now: DateTime<Utc>) -> StoreResult<()> {
@@ -41,20 +47,50 @@ pub(super) async fn save_spool(tx: &TenantTx, row: spool::Model) -> StoreResult<
     Ok(())
 }
 
-/// Reads buckets of a machine.
-pub(super) async fn buckets(tx: &TenantTx, machine_id: Uuid, ranges: &[Range]) -> StoreResult<Vec<bucket::Model>> {
+/// Reads buckets of a machine by their keys.
+pub(super) async fn buckets(tx: &TenantTx, machine_id: Uuid, keys: &[Key]) -> StoreResult<Vec<bucket::Model>> {
     let mut found = Vec::new();
-    for ranges in ranges.chunks(RANGES) {
+    for keys in keys.chunks(RANGES) {
         let mut any = Condition::any();
-        for range in ranges {
+        for (source_key, minute, account_key) in keys {
             any = any.add(
                 Condition::all()
-                    .add(bucket::Column::SourceKey.eq(range.source_key))
-                    .add(bucket::Column::Minute.between(range.from, range.to)),
+                    .add(bucket::Column::SourceKey.eq(*source_key))
+                    .add(bucket::Column::Minute.eq(*minute))
+                    .add(bucket::Column::AccountKey.eq(*account_key)),
             );
         }
         let select = bucket::Entity::of(tx).filter(bucket::Column::MachineId.eq(machine_id)).filter(any);
         found.extend(select.all(tx).await?);
+    }
+    Ok(found)
+}
+
+/// Reads what detection looks at, with the source that it is of.
+pub(super) async fn counts(tx: &TenantTx, machine_id: Uuid, ranges: &[Range]) -> StoreResult<Vec<(Uuid, Bucket)>> {
+    use bucket::Column::{
+        AccountKey, Failures, FirstFailureTime, FirstSuccessTime, LastFailureTime, LastSuccessTime, Minute, SourceKey,
+        Successes, UnknownFailures,
+    };
+    let mut found = Vec::new();
+    for ranges in ranges.chunks(RANGES) {
+        let mut any = Condition::any();
+        for range in ranges {
+            let all = Condition::all()
+                .add(SourceKey.eq(range.source_key))
+                .add_option(range.account_key.map(|account| AccountKey.eq(account)))
+                .add(Minute.between(*range.minutes.start(), *range.minutes.end()));
+            any = any.add(all);
+        }
+        // Texts stay where they are: an attacker decides how many rows this reads.
+        let select = bucket::Entity::of(tx)
+            .select_only()
+            .columns([SourceKey, Minute, AccountKey, Failures, UnknownFailures, Successes])
+            .columns([FirstFailureTime, LastFailureTime, FirstSuccessTime, LastSuccessTime])
+            .filter(bucket::Column::MachineId.eq(machine_id))
+            .filter(any);
+        let rows = select.into_model::<bucket::Counts>().all(tx).await?;
+        found.extend(rows.into_iter().map(|row| (row.source_key, row.counts())));
     }
     Ok(found)
 }

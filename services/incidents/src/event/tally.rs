@@ -29,14 +29,6 @@ pub(super) struct Source {
     pub(super) added: BTreeMap<(i64, Uuid), Added>,
 }
 
-impl Source {
-    /// Returns the first and the last minute with events.
-    pub(super) fn minutes(&self) -> (i64, i64) {
-        let minute = |entry: Option<(&(i64, Uuid), &Added)>| entry.map_or(0, |((minute, _), _)| *minute);
-        (minute(self.added.first_key_value()), minute(self.added.last_key_value()))
-    }
-}
-
 /// A login that was let in.
 #[derive(Debug)]
 pub(super) struct Accepted {

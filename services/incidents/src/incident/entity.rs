@@ -110,3 +110,34 @@ fn read<E: TryFrom<i32>>(number: i16, column: &str) -> Result<E, Error> {
 pub(crate) fn number(value: impl Into<i32>) -> i16 {
     i16::try_from(value.into()).unwrap_or_default()
 }
+
+/// Which accounts an incident counts, where it counts many.
+pub mod account {
+    use cwpp_storage::Tenanted;
+    use sea_orm::entity::prelude::*;
+
+    /// An account of an incident.
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "incident_account")]
+    pub struct Model {
+        /// The tenant.
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub app_id: i64,
+        /// The incident.
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub incident_id: Uuid,
+        /// Hash of the account.
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub account_key: Uuid,
+    }
+
+    /// It refers to nothing.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+
+    impl Tenanted for Entity {
+        const APP_ID: Column = Column::AppId;
+    }
+}

@@ -4,6 +4,7 @@
 //! What comes later is another series and opens another incident, also where the former one was resolved or ignored. A
 //! password that turns out to be cracked opens a resolved or ignored incident again.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
@@ -14,8 +15,8 @@ use uuid::Uuid;
 
 use super::entity::{Model, number};
 use super::{status, store};
-use crate::detection::cracking::Series;
-use crate::detection::{Known, Verdict};
+use crate::detection::cracking::{self, Series};
+use crate::detection::{AccountKey, Bucket, Verdict};
 
 /// Whose failures an incident counts.
 #[derive(Debug, Clone)]
@@ -63,68 +64,137 @@ pub(crate) async fn stored(
     store::by_subjects(tx, machine_id, subjects, from).await
 }
 
-/// Returns the series of a stored incident.
-pub(crate) fn known(row: &Model) -> Known {
-    Known { series: Series { first: row.first_time, threshold: row.threshold_time.unwrap_or(row.first_time) } }
+/// Returns what is stored of an incident's series.
+pub(crate) fn verdict(row: &Model) -> Verdict {
+    Verdict {
+        series: Series { first: row.first_time, threshold: row.threshold_time.unwrap_or(row.first_time) },
+        last: row.last_time,
+        attempts: row.attempts.unsigned_abs(),
+        account_exists: row.account_exists,
+        cracked: row.cracked,
+    }
+}
+
+/// What becomes of the accounts that an incident counts.
+#[derive(Debug)]
+enum Accounts {
+    /// These are among them.
+    More(BTreeSet<AccountKey>),
+    /// These are all.
+    All(BTreeSet<AccountKey>),
 }
 
 /// Changes that verdicts make to the incidents of a machine.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Changes {
-    opened: Vec<Model>,
-    changed: Vec<Model>,
+    machine_id: Uuid,
+    now: DateTime<Utc>,
+    opened: Vec<(Model, BTreeSet<AccountKey>)>,
+    changed: Vec<(Model, Model, Accounts)>,
 }
 
 impl Changes {
-    /// Adds what the verdicts on one subject change; `stored` are its incidents, as the verdicts name them.
-    pub(crate) fn add(
+    /// No change yet.
+    pub(crate) fn new(machine_id: Uuid, now: DateTime<Utc>) -> Self {
+        Self { machine_id, now, opened: Vec::new(), changed: Vec::new() }
+    }
+
+    /// Adds counts to an incident whose series stands.
+    pub(crate) fn extend(&mut self, before: &Model, added: &[Bucket]) -> StoreResult<()> {
+        let mut accounts = BTreeSet::new();
+        let verdict = cracking::extend(&verdict(before), added, &mut accounts);
+        self.change(before, &verdict, Accounts::More(accounts))
+    }
+
+    /// Replaces what is known of an incident.
+    pub(crate) fn replace(
+        &mut self,
+        before: &Model,
+        verdict: &Verdict,
+        accounts: BTreeSet<AccountKey>,
+    ) -> StoreResult<()> {
+        self.change(before, verdict, Accounts::All(accounts))
+    }
+
+    fn change(&mut self, before: &Model, verdict: &Verdict, accounts: Accounts) -> StoreResult<()> {
+        let mut row = before.clone();
+        apply(&mut row, verdict)?;
+        self.changed.push((before.clone(), row, accounts));
+        Ok(())
+    }
+
+    /// Opens an incident and returns the number of its series; `taken` are those of the subject's others.
+    pub(crate) fn open(
         &mut self,
         tx: &TenantTx,
-        machine_id: Uuid,
         subject: &Subject,
-        stored: &[Model],
-        verdicts: Vec<Verdict>,
-        now: DateTime<Utc>,
-    ) -> StoreResult<()> {
-        let mut taken: Vec<i64> = stored.iter().map(|row| row.series).collect();
-        for verdict in verdicts {
-            if let Some(before) = verdict.known.and_then(|index| stored.get(index)) {
-                let mut row = before.clone();
-                apply(&mut row, &verdict)?;
-                if row != *before {
-                    row.update_time = now;
-                    row.version += 1;
-                    self.changed.push(row);
-                }
-            } else {
-                // A series that began here once may have been found to begin earlier since: its number stays its own.
-                let mut series = verdict.series.first.timestamp_micros();
-                while taken.contains(&series) {
-                    series += 1;
-                }
-                taken.push(series);
-                let mut row = open(tx, machine_id, subject, series, now);
-                apply(&mut row, &verdict)?;
-                self.opened.push(row);
-            }
+        taken: &[i64],
+        verdict: &Verdict,
+        accounts: BTreeSet<AccountKey>,
+    ) -> StoreResult<i64> {
+        // A series that began here once may have been found to begin earlier since: its number stays its own.
+        let mut series = verdict.series.first.timestamp_micros();
+        while taken.contains(&series) {
+            series += 1;
         }
-        Ok(())
+        let mut row = empty(tx, self.machine_id, subject, series, self.now);
+        row.accounts = number_of(&accounts);
+        apply(&mut row, verdict)?;
+        self.opened.push((row, accounts));
+        Ok(series)
     }
 
     /// Writes the changes and returns the ids of the incidents.
     pub(crate) async fn write(self, tx: &TenantTx) -> StoreResult<Vec<Uuid>> {
-        let ids = self.opened.iter().chain(&self.changed).map(|row| row.incident_id).collect();
-        store::insert(tx, self.opened).await?;
+        let mut ids = Vec::new();
+        for (row, accounts) in &self.opened {
+            ids.push(row.incident_id);
+            if row.account.is_empty() {
+                store::add_accounts(tx, row.incident_id, accounts).await?;
+            }
+        }
+        store::insert(tx, self.opened.into_iter().map(|(row, _)| row).collect()).await?;
         let mut changed = self.changed;
-        changed.sort_by_key(|row| row.incident_id);
-        for row in changed {
-            store::refresh(tx, row).await?;
+        changed.sort_by_key(|(row, ..)| row.incident_id);
+        for (before, mut row, accounts) in changed {
+            // Where one account is looked at it is the one.
+            if row.account.is_empty() {
+                row.accounts = count_accounts(tx, &before, accounts).await?;
+            }
+            if row != before {
+                row.update_time = self.now;
+                row.version += 1;
+                ids.push(row.incident_id);
+                store::refresh(tx, row).await?;
+            }
         }
         Ok(ids)
     }
 }
 
-fn open(tx: &TenantTx, machine_id: Uuid, subject: &Subject, series: i64, now: DateTime<Utc>) -> Model {
+/// Keeps which accounts an incident counts, and returns how many they are.
+async fn count_accounts(tx: &TenantTx, before: &Model, accounts: Accounts) -> StoreResult<i64> {
+    match accounts {
+        Accounts::More(mut accounts) => {
+            for known in store::accounts(tx, before.incident_id, &accounts).await? {
+                accounts.remove(&known);
+            }
+            store::add_accounts(tx, before.incident_id, &accounts).await?;
+            Ok(before.accounts + number_of(&accounts))
+        }
+        Accounts::All(accounts) => {
+            store::delete_accounts(tx, before.incident_id).await?;
+            store::add_accounts(tx, before.incident_id, &accounts).await?;
+            Ok(number_of(&accounts))
+        }
+    }
+}
+
+fn number_of(accounts: &BTreeSet<AccountKey>) -> i64 {
+    i64::try_from(accounts.len()).unwrap_or(i64::MAX)
+}
+
+fn empty(tx: &TenantTx, machine_id: Uuid, subject: &Subject, series: i64, now: DateTime<Utc>) -> Model {
     Model {
         app_id: tx.app_id().get(),
         incident_id: Uuid::now_v7(),
@@ -159,12 +229,11 @@ fn apply(row: &mut Model, verdict: &Verdict) -> StoreResult<()> {
     if verdict.cracked && !row.cracked && status::reopens(row.processing_status()?) {
         row.status = number(ProcessingStatus::Open);
     }
-    row.severity = number(verdict.severity);
+    row.severity = number(verdict.severity());
     row.first_time = verdict.series.first;
     row.last_time = verdict.last;
     row.threshold_time = Some(verdict.series.threshold);
     row.attempts = i64::try_from(verdict.attempts).unwrap_or(i64::MAX);
-    row.accounts = i64::from(verdict.accounts);
     row.cracked = verdict.cracked;
     row.account_exists = verdict.account_exists;
     Ok(())

@@ -1,5 +1,7 @@
 //! Statements on incidents.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use cwpp_contracts::common::v1::ProcessingStatus;
 use cwpp_contracts::incidents::v1::IncidentKind;
@@ -11,7 +13,8 @@ use sea_orm::{ColumnTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::entity::{Column, Entity, Model, number};
+use super::entity::{Column, Entity, Model, account, number};
+use crate::detection::AccountKey;
 
 /// Keys that one statement asks for.
 const KEYS: usize = 200;
@@ -157,5 +160,36 @@ pub(super) async fn refresh(tx: &TenantTx, row: Model) -> StoreResult<()> {
         .col_expr(Column::Version, Expr::value(row.version))
         .exec(tx)
         .await?;
+    Ok(())
+}
+
+/// Reads which of these accounts an incident counts already.
+pub(super) async fn accounts(
+    tx: &TenantTx,
+    incident_id: Uuid,
+    keys: &BTreeSet<AccountKey>,
+) -> StoreResult<Vec<AccountKey>> {
+    let keys: Vec<AccountKey> = keys.iter().copied().collect();
+    let mut found = Vec::new();
+    for keys in keys.chunks(KEYS) {
+        let select = account::Entity::of(tx)
+            .filter(account::Column::IncidentId.eq(incident_id))
+            .filter(account::Column::AccountKey.is_in(keys.iter().copied()));
+        found.extend(select.all(tx).await?.into_iter().map(|row| row.account_key));
+    }
+    Ok(found)
+}
+
+/// Stores accounts that an incident counts and has not counted yet.
+pub(super) async fn add_accounts(tx: &TenantTx, incident_id: Uuid, keys: &BTreeSet<AccountKey>) -> StoreResult<()> {
+    let app_id = tx.app_id().get();
+    let row = |key: &AccountKey| account::Model { app_id, incident_id, account_key: *key }.into_active_model();
+    account::Entity::insert_all_of(tx, keys.iter().map(row).collect()).await?;
+    Ok(())
+}
+
+/// Forgets which accounts an incident counts.
+pub(super) async fn delete_accounts(tx: &TenantTx, incident_id: Uuid) -> StoreResult<()> {
+    account::Entity::delete_of(tx).filter(account::Column::IncidentId.eq(incident_id)).exec(tx).await?;
     Ok(())
 }

@@ -164,4 +164,17 @@ both! {
             assert_ne!(w.get(&tenant, &incident).await.unwrap().status(), ProcessingStatus::Open);
         }
     }
+
+    async fn an_attack_at_very_many_accounts_does_not_stall_its_spool(w: World) {
+        let tenant = w.tenant().await;
+        let mut spool = tenant.spool();
+        // 8,000 attempts at 1,000 accounts, each of which alone stays below every rule.
+        for round in 0..8 {
+            let events = (0..1_000).map(|n| fail(SOURCE, &format!("user{n}"), round * 3_600 - 50_000 + n)).collect();
+            w.send(&mut spool, events).await;
+        }
+        let found = w.all(&tenant).await;
+        assert_eq!(found.len(), 1);
+        assert_eq!((cracking(&found[0]).attempts, cracking(&found[0]).accounts), (8_000, 1_000));
+    }
 }

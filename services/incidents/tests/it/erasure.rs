@@ -8,8 +8,16 @@ use crate::peer::{Peer, office, policy};
 use crate::world::*;
 
 /// Every table of the service that holds tenants' data.
-const TABLES: [&str; 7] =
-    ["incident", "auth_bucket", "auth_spool", "auth_machine", "login_policy_machine", "login_policy", "idempotency"];
+const TABLES: [&str; 8] = [
+    "incident_account",
+    "incident",
+    "auth_bucket",
+    "auth_spool",
+    "auth_machine",
+    "login_policy_machine",
+    "login_policy",
+    "idempotency",
+];
 
 both! {
     async fn a_purge_leaves_no_row(w: World) {
@@ -27,8 +35,9 @@ both! {
             peer.followed(w, tenant, 1).await;
             let mut events = guesses("203.0.113.9", "root", 0, 12);
             events.push(accept("203.0.113.8", "alice", 0));
+            events.extend((0..12).map(|n| fail("203.0.113.7", &format!("user{n}"), n)));
             let found = w.send(&mut spool, events).await.incident_ids;
-            assert_eq!(found.len(), 2);
+            assert_eq!(found.len(), 3);
             assert_eq!(w.set(tenant, &found[0], ProcessingStatus::Resolved).await, "");
         }
         let [tenant, neighbour] = &tenants;
@@ -61,7 +70,7 @@ both! {
             }
         }
         assert_eq!(w.rows(neighbour).await, before);
-        assert_eq!(w.all(neighbour).await.len(), 2);
+        assert_eq!(w.all(neighbour).await.len(), 3);
         let refused = w.report(tenant.spool().batch(1, guesses("203.0.113.9", "root", 0, 1))).await;
         assert_eq!(reason(refused), Reason::TenantUnknown);
         follower.end().await;

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use cwpp_access::{AppId, Job, SystemScope};
+use chrono::TimeDelta;
+use cwpp_access::{AppId, Job, SystemScope, TenantScope};
 use cwpp_chassis::Reason;
 use cwpp_contracts::common::v1::{Page, ProcessingStatus, Severity};
 use cwpp_contracts::incidents::v1::list_incidents_request::Filter;
 use cwpp_contracts::incidents::v1::*;
+use cwpp_incidents::incident::entity;
 use cwpp_incidents::incident::store::{self, Cursor, Driver};
-use sea_orm::{ConnectionTrait, QueryTrait, Statement};
+use cwpp_storage::{Db, Tenanted};
+use sea_orm::{ConnectionTrait, IntoActiveModel, QueryResult, QueryTrait, Statement};
 
 use crate::peer::{Peer, office};
 use crate::world::*;
@@ -128,33 +131,23 @@ both! {
     }
 
     async fn every_driver_reads_its_index_in_order(w: World) {
-        let tenant = w.tenant().await;
-        let spools = fill(w, &tenant).await;
+        let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
         let db = w.db().await;
-        let scope = SystemScope::job(Job::Harness).tenant(AppId::from_request(tenant.app_id).unwrap());
+        for tenant in [&tenant, &neighbour] {
+            many(&db, tenant, 2_000).await;
+        }
+        w.analyze("incident").await;
         let drivers = [
             (Driver::All, "incident_last"),
-            // Of a value that nearly all rows have, the index of all rows is as good, and may be taken.
             (Driver::Kind(IncidentKind::AbnormalLogin), "incident_kind"),
-            (Driver::Machine(spools[0].machine_id.parse().unwrap()), "incident_machine"),
-            (Driver::Source("203.0.113.4".into()), "incident_source"),
+            (Driver::Machine(uuid::Uuid::from_u128(3)), "incident_machine"),
+            (Driver::Source("198.18.0.4".into()), "incident_source"),
             (Driver::Status(ProcessingStatus::Resolved), "incident_status"),
         ];
+        let middle = Cursor { last_time: noon().timestamp_micros() + 1_000_000_000, incident_id: uuid::Uuid::from_u128(9) };
         for (driver, index) in &drivers {
-            for cursor in [None, Some(Cursor { last_time: noon().timestamp_micros() + 1, incident_id: uuid::Uuid::now_v7() })] {
-                let dialect = db.dialect();
-                // A guard for reads refuses what is no SELECT.
-                let plan = db
-                    .write(&scope, |tx| async move {
-                        let sql = store::list(&tx, driver, cursor, 51).build(dialect.backend()).to_string();
-                        let rows = tx.query_all_raw(Statement::from_string(dialect.backend(), dialect.explain(&sql))).await?;
-                        let text = |row: &sea_orm::QueryResult| {
-                            row.try_get::<String>("", "EXPLAIN").or_else(|_| row.try_get::<String>("", "detail"))
-                        };
-                        Ok(rows.iter().map(text).collect::<Result<Vec<_>, _>>()?.join("\n"))
-                    })
-                    .await
-                    .unwrap();
+            for cursor in [None, Some(middle)] {
+                let plan = explain(&db, &tenant, driver, cursor).await;
                 assert!(plan.contains(index), "{driver:?}: {plan}");
                 let sorts = plan.contains("Sort") || plan.contains("TEMP B-TREE");
                 assert!(!sorts, "{driver:?}: {plan}");
@@ -162,4 +155,82 @@ both! {
         }
         db.close().await;
     }
+
+    async fn a_page_looks_at_ten_thousand_rows_and_is_short_then(w: World) {
+        let tenant = w.tenant().await;
+        let db = w.db().await;
+        many(&db, &tenant, 12_000).await;
+        db.close().await;
+        let critical = ListIncidentsRequest { minimum_severity: Severity::Critical.into(), ..ask(&tenant, None) };
+        let first = w.page(critical.clone()).await.unwrap();
+        assert!(first.incidents.is_empty() && !first.next_page_token.is_empty());
+        // The only one is the oldest of all.
+        assert_eq!(w.list(critical).await.len(), 1);
+    }
+}
+
+/// Stores so many incidents of a tenant, a second apart; the first alone is critical.
+async fn many(db: &Db, tenant: &Tenant, number: i64) {
+    let app_id = i64::try_from(tenant.app_id).unwrap();
+    let row = |n: i64| {
+        let time = noon() + TimeDelta::seconds(n);
+        entity::Model {
+            app_id,
+            incident_id: uuid::Uuid::from_u128(n.unsigned_abs().into()),
+            machine_id: uuid::Uuid::from_u128((n % 20).unsigned_abs().into()),
+            kind: if n % 10 == 0 { 1 } else { 2 },
+            severity: if n == 0 { 5 } else { 3 },
+            status: [1, 1, 1, 1, 2, 3, 4][usize::try_from(n % 7).unwrap()],
+            subject_key: uuid::Uuid::from_u128(n.unsigned_abs().into()),
+            series: n,
+            account: "root".into(),
+            source_address: format!("198.18.0.{}", n % 50),
+            service: "ssh".into(),
+            first_time: time,
+            last_time: time,
+            threshold_time: None,
+            attempts: 12,
+            accounts: 1,
+            cracked: false,
+            account_exists: true,
+            risky_place: false,
+            risky_account: false,
+            risky_time: false,
+            risky_source: false,
+            note: String::new(),
+            create_time: time,
+            update_time: time,
+            version: 1,
+        }
+    };
+    for from in (0..number).step_by(1_000) {
+        let rows = || (from..number.min(from + 1_000)).map(|n| row(n).into_active_model()).collect();
+        let scope = scope(tenant);
+        let insert = db.write(&scope, |tx| async move {
+            entity::Entity::insert_all_of(&tx, rows()).await?;
+            Ok(())
+        });
+        insert.await.unwrap();
+    }
+}
+
+fn scope(tenant: &Tenant) -> TenantScope {
+    SystemScope::job(Job::Harness).tenant(AppId::from_request(tenant.app_id).unwrap())
+}
+
+/// Asks the database how it would read a page.
+async fn explain(db: &Db, tenant: &Tenant, driver: &Driver, cursor: Option<Cursor>) -> String {
+    let dialect = db.dialect();
+    // A guard for reads refuses what is no SELECT.
+    let scope = scope(tenant);
+    let plan = db.write(&scope, |tx| async move {
+        let Statement { sql, values, .. } = store::list(&tx, driver, cursor, 51).build(dialect.backend());
+        let values = values.map(|values| values.0).unwrap_or_default();
+        let statement = Statement::from_sql_and_values(dialect.backend(), dialect.explain(&sql), values);
+        let text =
+            |row: &QueryResult| row.try_get::<String>("", "EXPLAIN").or_else(|_| row.try_get::<String>("", "detail"));
+        let rows = tx.query_all_raw(statement).await?;
+        Ok(rows.iter().map(text).collect::<Result<Vec<_>, _>>()?.join("\n"))
+    });
+    plan.await.unwrap()
 }

@@ -161,6 +161,20 @@ impl World {
         Db::connect(&self.database, Arc::new(registry())).await.unwrap()
     }
 
+    /// Renews the figures by which the database chooses an index.
+    pub(crate) async fn analyze(&self, table: &str) {
+        match &self.server {
+            Some(url) => {
+                let mut admin = sqlx::MySqlConnection::connect(url).await.unwrap();
+                admin.execute(AssertSqlSafe(format!("ANALYZE TABLE {}.{table}", self.database.name))).await.unwrap();
+            }
+            None => {
+                let mut file = sqlx::SqliteConnection::connect(&self.database.url).await.unwrap();
+                file.execute(AssertSqlSafe(format!("ANALYZE {table}"))).await.unwrap();
+            }
+        }
+    }
+
     /// Ends the service in order.
     pub(crate) async fn stop(&mut self) {
         if let Some(running) = self.running.take() {
