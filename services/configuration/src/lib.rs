@@ -10,14 +10,13 @@ mod time;
 mod watch;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::ensure;
+use cwpp_access::Gate;
 use cwpp_access::ops::{ErasureServiceGuarded, PolicyServiceGuarded, TenantServiceGuarded};
-use cwpp_access::{Gate, Job, SystemScope};
+use cwpp_chassis::Clock;
 use cwpp_chassis::app::{Context, Migrate, Parts, Service};
 use cwpp_chassis::config::Settings;
-use cwpp_chassis::{Check, Clock};
 use cwpp_contracts::common::v1::DataClass;
 use cwpp_storage::{Db, Eraser, Registry};
 use tokio_util::sync::CancellationToken;
@@ -25,9 +24,6 @@ use tokio_util::sync::CancellationToken;
 pub use config::Config;
 use policy::rpc::PolicyRpc;
 use tenant::rpc::TenantRpc;
-
-/// How often request ids that are older than a day are forgotten.
-const SWEEP: Duration = Duration::from_secs(3600);
 
 /// The service.
 #[derive(Debug)]
@@ -78,17 +74,14 @@ fn parts(db: Db, clock: Clock, shutdown: CancellationToken, region: String) -> P
     let tenants = Arc::new(TenantRpc { tenants, shutdown: shutdown.clone() });
     let policies = Arc::new(PolicyRpc { policies, shutdown: shutdown.clone() });
     let eraser = Arc::new(Eraser::new(db.clone()));
-    let ready = db.clone();
+    let ready = db.readiness();
     let relay = (db.clone(), shutdown.clone());
     let sweep = (db, shutdown);
     Parts::new(cwpp_contracts::FILE_DESCRIPTOR_SET)
         .service(TenantServiceGuarded::server(tenants, gate.clone()))
         .service(PolicyServiceGuarded::server(policies, gate.clone()))
         .service(ErasureServiceGuarded::server(eraser, gate))
-        .check(Check::new("database", move || {
-            let db = ready.clone();
-            async move { Ok(db.ready().await?) }
-        }))
+        .check(ready)
         .job("feed-relay", move || {
             let (db, shutdown) = relay.clone();
             async move {
@@ -102,20 +95,9 @@ fn parts(db: Db, clock: Clock, shutdown: CancellationToken, region: String) -> P
             let (db, shutdown) = sweep.clone();
             async move {
                 tokio::select! {
-                    () = forget_requests(db) => {}
+                    () = db.forget_requests() => {}
                     () = shutdown.cancelled() => {}
                 }
             }
         })
-}
-
-/// Forgets old request ids for as long as the process lives. A replica that does it at the same time does no harm.
-async fn forget_requests(db: Db) {
-    let scope = SystemScope::job(Job::Sweep);
-    loop {
-        tokio::time::sleep(SWEEP).await;
-        if let Err(error) = db.sweep_requests(&scope).await {
-            tracing::warn!(error = ?error, "old request ids could not be forgotten; the next round will");
-        }
-    }
 }

@@ -13,11 +13,9 @@ mod rpc;
 mod time;
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use cwpp_access::Gate;
 use cwpp_access::ops::{ErasureServiceGuarded, IncidentServiceGuarded};
-use cwpp_access::{Gate, Job, SystemScope};
-use cwpp_chassis::Check;
 use cwpp_chassis::app::{Context, Migrate, Parts, Service};
 use cwpp_chassis::client::Channel;
 use cwpp_chassis::config::Settings;
@@ -28,9 +26,6 @@ use cwpp_storage::{Db, Eraser, Registry, migrate};
 pub use config::Config;
 use policy::follow::{self, Follower};
 use rpc::Rpc;
-
-/// How often request ids that are older than a day are forgotten.
-const SWEEP: Duration = Duration::from_secs(3600);
 
 /// The service.
 #[derive(Debug)]
@@ -69,21 +64,17 @@ impl Service for Incidents {
         let db = Db::connect(&config.database, Arc::new(registry())).await?;
         let gate = Gate::default();
         let incidents = Arc::new(Rpc { db: db.clone(), clock, detection: config.detection.clone() });
-        let ready = db.clone();
         let (sweep, stop) = (db.clone(), shutdown.clone());
         let mut parts = Parts::new(cwpp_contracts::FILE_DESCRIPTOR_SET)
             .service(IncidentServiceGuarded::server(incidents, gate.clone()))
             .service(ErasureServiceGuarded::server(Arc::new(Eraser::new(db.clone())), gate))
             .authenticator(config.auth.authenticator()?)
-            .check(Check::new("database", move || {
-                let db = ready.clone();
-                async move { Ok(db.ready().await?) }
-            }))
+            .check(db.readiness())
             .job("request-sweep", move || {
                 let (db, stop) = (sweep.clone(), stop.clone());
                 async move {
                     tokio::select! {
-                        () = forget_requests(db) => {}
+                        () = db.forget_requests() => {}
                         () = stop.cancelled() => {}
                     }
                 }
@@ -99,16 +90,5 @@ impl Service for Incidents {
 
     async fn migrate(context: Context<Config>, command: Migrate) -> anyhow::Result<String> {
         migrate::run(&context.config.database, &registry(), command).await
-    }
-}
-
-/// Forgets old request ids for as long as the process lives. A replica that does it at the same time does no harm.
-async fn forget_requests(db: Db) {
-    let scope = SystemScope::job(Job::Sweep);
-    loop {
-        tokio::time::sleep(SWEEP).await;
-        if let Err(error) = db.sweep_requests(&scope).await {
-            tracing::warn!(error = ?error, "old request ids could not be forgotten; the next round will");
-        }
     }
 }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use cwpp_access::Gate;
 use cwpp_access::ops::{AssetServiceGuarded, ErasureServiceGuarded, MachineServiceGuarded};
-use cwpp_chassis::Check;
 use cwpp_chassis::app::{Context, Migrate, Parts, Service};
 use cwpp_contracts::common::v1::DataClass;
 use cwpp_storage::{Db, Eraser, Registry, migrate};
@@ -66,17 +65,14 @@ impl Service for Inventory {
             token_life: config.report.token_life,
             idle: config.report.idle_timeout,
         });
-        let ready = db.clone();
+        let ready = db.readiness();
         let (folder, interval) = (db.clone(), config.counts.fold_interval);
         Ok(Parts::new(cwpp_contracts::FILE_DESCRIPTOR_SET)
             .service(MachineServiceGuarded::server(machines, gate.clone()))
             .service(AssetServiceGuarded::server(assets, gate.clone()))
             .service(ErasureServiceGuarded::server(Arc::new(Eraser::new(db)), gate))
             .authenticator(config.auth.authenticator()?)
-            .check(Check::new("database", move || {
-                let db = ready.clone();
-                async move { Ok(db.ready().await?) }
-            }))
+            .check(ready)
             .job("count-folder", move || {
                 let (db, shutdown) = (folder.clone(), shutdown.clone());
                 async move {

@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 use cwpp_access::Gate;
 use cwpp_access::ops::{ErasureServiceGuarded, RetentionServiceGuarded};
+use cwpp_chassis::Clock;
 use cwpp_chassis::app::{Context, Migrate, Parts, Service};
 use cwpp_chassis::client::Channel;
 use cwpp_chassis::config::Settings;
-use cwpp_chassis::{Check, Clock};
 use cwpp_contracts::configuration::v1::tenant_service_client::TenantServiceClient;
 use cwpp_storage::{Db, Eraser, Registry};
 use tokio::sync::{Notify, watch};
@@ -65,15 +65,11 @@ impl Service for Retention {
         };
         let opener = Opener { db: db.clone(), peers: desk.peers.clone(), worker: config.worker.clone(), wake };
         let retention = Arc::new(RetentionRpc { deletions: desk.clone(), shutdown: shutdown.clone() });
-        let ready = db.clone();
         let mut parts = Parts::new(cwpp_contracts::FILE_DESCRIPTOR_SET)
             .service(RetentionServiceGuarded::server(retention, Gate::default()))
             .service(ErasureServiceGuarded::server(Arc::new(eraser), Gate::default()))
             .authenticator(authenticator)
-            .check(Check::new("database", move || {
-                let db = ready.clone();
-                async move { Ok(db.ready().await?) }
-            }));
+            .check(db.readiness());
         if let Some(file) = config.ledger.file.clone() {
             let (db, grown, stop) = (db.clone(), desk.grown.clone(), shutdown.clone());
             parts = parts.job("ledger-export", move || {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cwpp_access::SystemScope;
-use cwpp_chassis::{Error, Reason, Result};
+use cwpp_chassis::{Check, Error, Reason, Result};
 use sea_orm::{QueryResult, Statement, Value};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
@@ -96,6 +96,15 @@ impl Db {
     /// Closes all connections; running transactions end first.
     pub async fn close(&self) {
         self.inner.pools.close().await;
+    }
+
+    /// Makes the check by which a service is ready: the database answers and has the schema that this build needs.
+    pub fn readiness(&self) -> Check {
+        let db = self.clone();
+        Check::new("database", move || {
+            let db = db.clone();
+            async move { Ok(db.ready().await?) }
+        })
     }
 
     /// Says whether the database answers and its schema has every step that this build needs.

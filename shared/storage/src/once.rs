@@ -1,7 +1,7 @@
 //! Writes that may be repeated: the same request id does the work once for 24 hours.
 
 use chrono::TimeDelta;
-use cwpp_access::{SystemScope, TenantScope};
+use cwpp_access::{Job, SystemScope, TenantScope};
 use cwpp_chassis::{Error, Reason, Result};
 use prost::Message;
 use sea_orm::{ConnectionTrait, Statement, Value};
@@ -13,6 +13,8 @@ use crate::guard::TenantTx;
 
 /// How long a request id is remembered.
 const LIFE: TimeDelta = TimeDelta::hours(24);
+/// How often those that are older are forgotten.
+const ROUND: std::time::Duration = std::time::Duration::from_secs(3600);
 /// What the keys are derived for.
 const PURPOSE: &str = "cwpp 2026-11 request hashes";
 /// Old request ids that one transaction forgets.
@@ -95,6 +97,17 @@ impl Db {
             Ok(Once::Done(value))
         })
         .await
+    }
+
+    /// Forgets old request ids for as long as the process lives. A replica that does it at the same time does no harm.
+    pub async fn forget_requests(self) {
+        let scope = SystemScope::job(Job::Sweep);
+        loop {
+            tokio::time::sleep(ROUND).await;
+            if let Err(error) = self.sweep_requests(&scope).await {
+                tracing::warn!(error = ?error, "old request ids could not be forgotten; the next round will");
+            }
+        }
     }
 
     /// Forgets request ids that are older than a day, tenant by tenant; returns how many.
