@@ -87,9 +87,10 @@ pub fn from_peer(peer: &'static str, status: &Status) -> Error {
     let code = status.code();
     let known = reason(status);
     let error = match (known, code) {
-        (Some(reason), Code::NotFound | Code::FailedPrecondition | Code::AlreadyExists | Code::Aborted) => {
-            Error::new(reason, status.message())
-        }
+        (
+            Some(reason),
+            Code::NotFound | Code::FailedPrecondition | Code::AlreadyExists | Code::Aborted | Code::OutOfRange,
+        ) => Error::new(reason, status.message()),
         (_, Code::DeadlineExceeded) => Error::new(Reason::DeadlineExceeded, format!("{peer} did not answer in time")),
         (_, Code::Cancelled) => Error::new(Reason::Cancelled, "the call was cancelled"),
         (_, Code::Unavailable | Code::ResourceExhausted | Code::Unknown) => {
@@ -181,6 +182,12 @@ mod tests {
         assert_eq!(details.precondition_failure().unwrap().violations[0].r#type, "TENANT_FENCED");
         assert_eq!(details.resource_info().unwrap().resource_name, "7");
         assert!(!details.request_info().unwrap().request_id.is_empty());
+    }
+
+    #[test]
+    fn a_peer_that_no_longer_keeps_a_cursor_is_understood() {
+        let status: Status = Error::new(Reason::CursorExpired, "begin anew").into();
+        assert_eq!(from_peer("configuration", &status).reason(), Reason::CursorExpired);
     }
 
     #[test]
