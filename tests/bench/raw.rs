@@ -41,10 +41,13 @@ pub(crate) async fn copy_out(pool: &MySqlPool, tables: &[&str]) -> anyhow::Resul
                 _ => format!("QUOTE(`{name}`)"),
             });
         }
+        // The columns differ in collation; a literal is the same in any.
+        let one = |literal: &String| format!("CONVERT({literal} USING utf8mb4) COLLATE utf8mb4_0900_bin");
+        let spelled: Vec<_> = literals.iter().map(one).collect();
         let machine = if has_machine { "machine_id" } else { "''" };
         let sql = format!(
             "SELECT CAST({machine} AS BINARY) AS m, CONCAT('(', {}, ')') AS r FROM `{table}`",
-            literals.join(", ',', ")
+            spelled.join(", ',', ")
         );
         for row in sqlx::query(AssertSqlSafe(sql)).fetch_all(pool).await? {
             let machine: Vec<u8> = row.get("m");
