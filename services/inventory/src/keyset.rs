@@ -16,6 +16,8 @@ pub const LOOK: u64 = 10_000;
 pub enum Of {
     /// Text.
     Text,
+    /// A stored enum.
+    Small,
     /// A number of 32 bits.
     Unsigned,
     /// A time; none comes first.
@@ -45,6 +47,9 @@ pub enum Mark {
     /// A number.
     #[serde(rename = "n")]
     Number(u32),
+    /// A stored enum.
+    #[serde(rename = "s")]
+    Small(i16),
     /// A time in microseconds.
     #[serde(rename = "m")]
     Micros(i64),
@@ -60,6 +65,7 @@ impl Mark {
     fn read(row: &QueryResult, by: &By) -> Result<Self, DbErr> {
         Ok(match by.of {
             Of::Text => Self::Text(row.try_get("", by.column)?),
+            Of::Small => Self::Small(row.try_get("", by.column)?),
             Of::Unsigned => Self::Number(row.try_get("", by.column)?),
             Of::Time => match row.try_get::<Option<DateTime<Utc>>>("", by.column)? {
                 Some(at) => Self::Micros(at.timestamp_micros()),
@@ -75,6 +81,7 @@ impl Mark {
             Self::Nothing => return None,
             Self::Text(text) => text.as_str().into(),
             Self::Number(n) => (*n).into(),
+            Self::Small(n) => (*n).into(),
             Self::Micros(m) => DateTime::from_timestamp_micros(*m).unwrap_or_default().into(),
             Self::Key(key) => (*key).into(),
         })
@@ -223,8 +230,14 @@ mod tests {
 
     #[test]
     fn a_cursor_survives_its_token() {
-        let cursor =
-            vec![Mark::Nothing, Mark::Text("a".into()), Mark::Number(1), Mark::Micros(-1), Mark::Key(Uuid::nil())];
+        let cursor = vec![
+            Mark::Nothing,
+            Mark::Text("a".into()),
+            Mark::Number(1),
+            Mark::Small(2),
+            Mark::Micros(-1),
+            Mark::Key(Uuid::nil()),
+        ];
         let text = serde_json::to_string(&cursor).unwrap();
         assert_eq!(serde_json::from_str::<Cursor>(&text).unwrap(), cursor);
     }

@@ -1,10 +1,13 @@
 //! The schema of inventory: one statement a step, never changed after a release.
 
+mod hosts;
+mod software;
+
 use cwpp_storage::migrate::{Migration, Table};
 
 /// Returns the steps in order.
 pub(crate) fn all() -> Vec<Migration> {
-    [machines(), snapshots(), accounts(), system_packages()].concat()
+    [machines(), snapshots(), accounts(), system_packages(), hosts::all(), software::all()].concat()
 }
 
 fn machines() -> Vec<Migration> {
@@ -132,6 +135,7 @@ fn accounts() -> Vec<Migration> {
                 .varchar("last_login_source", 255)
                 .varchar("last_login_terminal", 63)
                 .bool("escaped")
+                .json("authorized_keys")
                 .key(&KEY),
         ),
         // Serves the list of all, oldest first.

@@ -1,11 +1,16 @@
 //! Checks one item on its way in: wrong fields are named, long texts are cut and counted.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use cwpp_chassis::Violations;
 use prost_types::Timestamp;
 
 /// Most violations that one report collects; a report of nonsense shall not cost more than one of sense.
 const MOST: u32 = 200;
+
+/// Most bytes of a command line.
+pub const COMMAND_LINE: usize = 4096;
 
 /// What is found wrong with the items of a report, and how many texts were cut.
 #[derive(Debug, Default)]
@@ -89,6 +94,51 @@ impl<'a> Check<'a> {
         if E::try_from(value).is_err() {
             self.refuse(field, format!("{value} is no value of this enum"));
         }
+    }
+
+    /// Checks an enum of the contract that must be given.
+    pub fn given<E: TryFrom<i32>>(&mut self, field: &str, value: i32) {
+        if value == 0 {
+            self.refuse(field, "must be given");
+        } else {
+            self.known::<E>(field, value);
+        }
+    }
+
+    /// Checks that a number is at most `most`.
+    pub fn at_most(&mut self, field: &str, value: u32, most: u32) {
+        if value > most {
+            self.refuse(field, format!("must be at most {most}, is {value}"));
+        }
+    }
+
+    /// Checks that a size fits into the database, whose numbers of 64 bits have a sign.
+    pub fn size(&mut self, field: &str, value: Option<u64>) {
+        if value.is_some_and(|v| i64::try_from(v).is_err()) {
+            self.refuse(field, format!("must be less than 2^63, is {}", value.unwrap_or_default()));
+        }
+    }
+
+    /// Checks bytes that are absent or of one length.
+    pub fn bytes(&mut self, field: &str, value: &[u8], length: usize) {
+        if !value.is_empty() && value.len() != length {
+            self.refuse(field, format!("must have {length} bytes or none, has {}", value.len()));
+        }
+    }
+
+    /// Takes secrets out of a command line, without cutting it.
+    pub fn redact(&mut self, value: &mut String) {
+        if let Cow::Owned(redacted) = cwpp_redaction::command_line(value) {
+            *value = redacted;
+        }
+    }
+
+    /// Takes secrets out of a command line and cuts it to [`COMMAND_LINE`] bytes.
+    pub fn command(&mut self, value: &mut String) {
+        // Cut first, so that a long text costs no more than a short one; what is cut off cannot leak.
+        self.clip(value, COMMAND_LINE);
+        self.redact(value);
+        self.clip(value, COMMAND_LINE);
     }
 
     /// Checks a time and cuts it to microseconds.

@@ -4,28 +4,76 @@
 //! [`of_item`] and [`of_query`] (which do not compile without it), a migration, a fixture in the tests.
 
 pub mod account;
+pub mod database_instance;
+pub mod environment_variable;
+pub mod jar_package;
+pub mod kernel_module;
+pub mod listening_port;
+pub mod process;
+pub mod resource;
+pub mod scheduled_task;
+pub mod software_application;
+pub mod startup_service;
 pub mod system_package;
+pub mod web_application;
+pub mod web_framework;
+pub mod web_service;
+pub mod web_site;
 
+use chrono::{DateTime, Utc};
 use cwpp_chassis::Violations;
 use cwpp_contracts::common::v1::{StringMatch, string_match::How};
 use cwpp_contracts::inventory::v1::AssetClass;
 use cwpp_contracts::inventory::v1::asset_item::Item;
 use cwpp_contracts::inventory::v1::asset_query::Query;
 use cwpp_storage::{HasTenant, Registry};
+use prost_types::Timestamp;
+use sea_orm::prelude::Json;
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, SelectStatement};
 use sea_orm::{DbErr, QueryResult};
 use uuid::Uuid;
 
-use super::check::Check;
+use super::check::{Check, instant};
 use super::natural_key::{NaturalKey, short};
 use super::row::Sink;
 use crate::keyset::Of;
 
 pub use account::Account;
+pub use database_instance::DatabaseInstance;
+pub use environment_variable::EnvironmentVariable;
+pub use jar_package::JarPackage;
+pub use kernel_module::KernelModule;
+pub use listening_port::ListeningPort;
+pub use process::Process;
+pub use resource::Resource;
+pub use scheduled_task::ScheduledTask;
+pub use software_application::SoftwareApplication;
+pub use startup_service::StartupService;
 pub use system_package::SystemPackage;
+pub use web_application::WebApplication;
+pub use web_framework::WebFramework;
+pub use web_service::WebService;
+pub use web_site::WebSite;
 
 /// All classes, in the order of their numbers.
-pub static CLASSES: [&dyn Class; 2] = [&Account, &SystemPackage];
+pub static CLASSES: [&dyn Class; 16] = [
+    &Resource,
+    &Account,
+    &ListeningPort,
+    &SoftwareApplication,
+    &Process,
+    &DatabaseInstance,
+    &WebApplication,
+    &WebService,
+    &WebFramework,
+    &WebSite,
+    &JarPackage,
+    &StartupService,
+    &ScheduledTask,
+    &EnvironmentVariable,
+    &KernelModule,
+    &SystemPackage,
+];
 
 /// The columns that every class has before its own, in the order of its table.
 pub const COMMON: [&str; 6] = ["app_id", "machine_id", "item_key", "row_hash", "first_seen_at", "updated_at"];
@@ -160,7 +208,21 @@ pub fn by_number(number: i32) -> Option<&'static dyn Class> {
 /// Finds the class of an item.
 pub fn of_item(item: &Item) -> &'static dyn Class {
     match item {
+        Item::Resource(_) => &Resource,
         Item::Account(_) => &Account,
+        Item::ListeningPort(_) => &ListeningPort,
+        Item::SoftwareApplication(_) => &SoftwareApplication,
+        Item::Process(_) => &Process,
+        Item::DatabaseInstance(_) => &DatabaseInstance,
+        Item::WebApplication(_) => &WebApplication,
+        Item::WebService(_) => &WebService,
+        Item::WebFramework(_) => &WebFramework,
+        Item::WebSite(_) => &WebSite,
+        Item::JarPackage(_) => &JarPackage,
+        Item::StartupService(_) => &StartupService,
+        Item::ScheduledTask(_) => &ScheduledTask,
+        Item::EnvironmentVariable(_) => &EnvironmentVariable,
+        Item::KernelModule(_) => &KernelModule,
         Item::SystemPackage(_) => &SystemPackage,
     }
 }
@@ -168,7 +230,21 @@ pub fn of_item(item: &Item) -> &'static dyn Class {
 /// Finds the class of a query.
 pub fn of_query(query: &Query) -> &'static dyn Class {
     match query {
+        Query::Resource(_) => &Resource,
         Query::Account(_) => &Account,
+        Query::ListeningPort(_) => &ListeningPort,
+        Query::SoftwareApplication(_) => &SoftwareApplication,
+        Query::Process(_) => &Process,
+        Query::DatabaseInstance(_) => &DatabaseInstance,
+        Query::WebApplication(_) => &WebApplication,
+        Query::WebService(_) => &WebService,
+        Query::WebFramework(_) => &WebFramework,
+        Query::WebSite(_) => &WebSite,
+        Query::JarPackage(_) => &JarPackage,
+        Query::StartupService(_) => &StartupService,
+        Query::ScheduledTask(_) => &ScheduledTask,
+        Query::EnvironmentVariable(_) => &EnvironmentVariable,
+        Query::KernelModule(_) => &KernelModule,
         Query::SystemPackage(_) => &SystemPackage,
     }
 }
@@ -236,6 +312,47 @@ fn successor(prefix: &str) -> Option<String> {
 fn enumerated<E: TryFrom<i32>>(field: &str, value: i32, violations: &mut Violations) -> bool {
     let known = E::try_from(value).is_ok();
     violations.check(known, field, format!("{value} is no value of this enum")) && value != 0
+}
+
+/// Checks a text of a query that has to be equal: empty is absent.
+fn same(field: &str, value: &str, violations: &mut Violations) -> bool {
+    let length = value.len();
+    violations.check(length <= 255, field, format!("must have at most 255 bytes, has {length}"));
+    (1..=255).contains(&length)
+}
+
+/// Checks a span of time of a query, open on either side.
+fn within(
+    field: &str,
+    from: Option<Timestamp>,
+    until: Option<Timestamp>,
+    violations: &mut Violations,
+) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
+    let mut one = |end: &str, at: Option<Timestamp>| {
+        let found = instant(at);
+        violations.check(
+            at.is_none() || found.is_some(),
+            format!("{field}_{end}"),
+            "must be a time between the years 1000 and 9999",
+        );
+        found
+    };
+    let span = (one("from", from), one("until", until));
+    if let (Some(from), Some(until)) = span {
+        violations.check(from < until, format!("{field}_until"), format!("must be after {field}_from"));
+    }
+    span
+}
+
+/// Reads texts back.
+fn texts(json: Json) -> Result<Vec<String>, DbErr> {
+    serde_json::from_value(json).map_err(|e| DbErr::Json(e.to_string()))
+}
+
+/// Reads records back, each of them a list of texts.
+fn records<R>(json: Json, record: impl Fn(Vec<String>) -> R) -> Result<Vec<R>, DbErr> {
+    let records: Vec<Vec<String>> = serde_json::from_value(json).map_err(|e| DbErr::Json(e.to_string()))?;
+    Ok(records.into_iter().map(record).collect())
 }
 
 #[cfg(test)]

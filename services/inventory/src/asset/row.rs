@@ -13,10 +13,18 @@ pub trait Sink {
     fn text(&mut self, value: &str);
     /// Takes texts, kept as a JSON array.
     fn texts(&mut self, value: &[String]);
+    /// Takes records, each a list of texts; kept as a JSON array of arrays.
+    fn records(&mut self, value: &[Vec<String>]);
+    /// Takes bytes.
+    fn bytes(&mut self, value: &[u8]);
     /// Takes a stored enum.
     fn small(&mut self, value: i16);
     /// Takes a number.
     fn unsigned(&mut self, value: u32);
+    /// Takes a number; none is unknown.
+    fn number(&mut self, value: Option<u32>);
+    /// Takes a number of 64 bits; none is unknown.
+    fn big(&mut self, value: Option<i64>);
     /// Takes a flag; none is unknown.
     fn flag(&mut self, value: Option<bool>);
     /// Takes a time cut to microseconds; none is unknown.
@@ -66,12 +74,42 @@ impl Sink for RowHash<'_> {
         self.put(2, &all);
     }
 
+    fn records(&mut self, value: &[Vec<String>]) {
+        let mut all = Vec::new();
+        for record in value {
+            all.extend_from_slice(&(record.len() as u64).to_le_bytes());
+            for text in record {
+                all.extend_from_slice(&(text.len() as u64).to_le_bytes());
+                all.extend_from_slice(text.as_bytes());
+            }
+        }
+        self.put(8, &all);
+    }
+
+    fn bytes(&mut self, value: &[u8]) {
+        self.put(9, value);
+    }
+
     fn small(&mut self, value: i16) {
         self.put(3, &value.to_le_bytes());
     }
 
     fn unsigned(&mut self, value: u32) {
         self.put(4, &value.to_le_bytes());
+    }
+
+    fn number(&mut self, value: Option<u32>) {
+        match value {
+            Some(number) => self.put(10, &number.to_le_bytes()),
+            None => self.put(11, &[]),
+        }
+    }
+
+    fn big(&mut self, value: Option<i64>) {
+        match value {
+            Some(number) => self.put(12, &number.to_le_bytes()),
+            None => self.put(13, &[]),
+        }
     }
 
     fn flag(&mut self, value: Option<bool>) {
@@ -96,12 +134,28 @@ impl Sink for Vec<Value> {
         self.push(Value::Json(Some(Box::new(value.into()))));
     }
 
+    fn records(&mut self, value: &[Vec<String>]) {
+        self.push(Value::Json(Some(Box::new(value.into()))));
+    }
+
+    fn bytes(&mut self, value: &[u8]) {
+        self.push(Value::Bytes(Some(value.to_vec())));
+    }
+
     fn small(&mut self, value: i16) {
         self.push(Value::SmallInt(Some(value)));
     }
 
     fn unsigned(&mut self, value: u32) {
         self.push(Value::Unsigned(Some(value)));
+    }
+
+    fn number(&mut self, value: Option<u32>) {
+        self.push(Value::Unsigned(value));
+    }
+
+    fn big(&mut self, value: Option<i64>) {
+        self.push(Value::BigInt(value));
     }
 
     fn flag(&mut self, value: Option<bool>) {

@@ -4,21 +4,19 @@ use cwpp_chassis::Reason;
 use cwpp_contracts::common::v1::TenantState;
 use cwpp_contracts::erasure::v1::EraseRequest;
 use cwpp_contracts::inventory::v1::AssetClass;
+use cwpp_inventory::asset::class::CLASSES;
 
+use crate::fixture::item;
 use crate::world::*;
 
-/// Every table of the service that holds tenants' data.
-const TABLES: [&str; 7] = [
-    "asset_account",
-    "asset_class_count",
-    "asset_count_delta",
-    "asset_snapshot",
-    "asset_system_package",
-    "machine",
-    "machine_liveness",
-];
+/// The tables beside those of the classes that hold tenants' data.
+const OTHERS: [&str; 5] = ["asset_class_count", "asset_count_delta", "asset_snapshot", "machine", "machine_liveness"];
 
-const CLASSES: [AssetClass; 2] = [AssetClass::Account, AssetClass::SystemPackage];
+fn tables() -> Vec<&'static str> {
+    let mut tables: Vec<_> = CLASSES.iter().map(|c| c.table()).chain(OTHERS).collect();
+    tables.sort_unstable();
+    tables
+}
 
 both! {
     async fn a_purge_leaves_no_row(w: World) {
@@ -29,7 +27,9 @@ both! {
         let system = cwpp_access::SystemScope::job(cwpp_access::Job::Harness);
         for tenant in &tenants {
             let host = calm.host(tenant, "web-1").await;
-            calm.report(&host, &CLASSES, &[account("alice", 1000), package("bash", "5")]).await;
+            let classes: Vec<_> = CLASSES.iter().map(|c| c.class()).collect();
+            let items: Vec<_> = classes.iter().map(|c| item(*c, 1)).collect();
+            calm.report(&host, &classes, &items).await;
         }
         cwpp_inventory::asset::fold::once(&db, &system).await.unwrap();
         let [tenant, neighbour] = &tenants;
@@ -46,7 +46,7 @@ both! {
         let before = w.rows(neighbour).await;
         let fence = w.fence(tenant, TenantState::Sealed).await;
         let full: Vec<String> = w.rows(tenant).await.into_keys().filter(|t| t != "asset_count_delta").collect();
-        let expected: Vec<&str> = TABLES.into_iter().filter(|t| *t != "asset_count_delta").collect();
+        let expected: Vec<&str> = tables().into_iter().filter(|t| *t != "asset_count_delta").collect();
         assert_eq!(full, expected, "every table is filled before the purge");
         let Tenant { app_id, incarnation } = tenant.clone();
         for close in [false, true] {

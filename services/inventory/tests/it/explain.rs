@@ -6,13 +6,14 @@ use cwpp_contracts::inventory::v1::list_machines_request::Filter;
 use cwpp_contracts::inventory::v1::*;
 use cwpp_inventory::asset::class::{CLASSES, of_query};
 use cwpp_inventory::asset::query::ask;
-use cwpp_inventory::keyset::{Cursor, List, Mark, Of};
+use cwpp_inventory::keyset::{Cursor, List};
 use cwpp_inventory::machine::store;
 use cwpp_storage::{Db, Dialect};
 use sea_orm::sea_query::SelectStatement;
 use sea_orm::{ConnectionTrait, QueryResult, Statement, StatementBuilder};
 use uuid::Uuid;
 
+use crate::fixture::{Which, narrowed, questions, varied};
 use crate::world::*;
 
 /// Asks the database how it would read a page.
@@ -40,26 +41,19 @@ async fn spell(db: &Db, tenant: &Tenant, query: &Query, machines: Option<Vec<Uui
     db.write(&scope(tenant), |tx| async move { Ok(asked.list(&tx, machines.as_deref())) }).await.unwrap()
 }
 
-fn middle(list: &List, machine: Uuid) -> Cursor {
-    let text = match list.index {
-        Some("asset_account_name") => "u001",
-        Some("machine_name") => "web-1",
-        Some("machine_ip_address") => "10.1.2.3",
-        _ => "p001",
-    };
-    let mark = |of| match of {
-        Of::Text => Mark::Text(text.into()),
-        Of::Unsigned => Mark::Number(1001),
-        Of::Time => Mark::Micros(noon().timestamp_micros()),
-        Of::Key => Mark::Key(Uuid::from_u128(7)),
-    };
-    // A machine of the list, so that no plan is made short by a contradiction.
-    list.order.iter().map(|by| if by.column == "machine_id" { Mark::Key(machine) } else { mark(by.of) }).collect()
+/// A place within a list, taken from its rows, so that no plan is made short by a contradiction.
+async fn middle(db: &Db, tenant: &Tenant, list: &List) -> Option<Cursor> {
+    let scope = scope(tenant);
+    let page = db.write(&scope, |tx| async move { list.page(&tx, None, 2).await }).await;
+    page.unwrap().1
 }
 
-async fn check(db: &Db, (tenant, machine): (&Tenant, Uuid), list: &List, index: &str, what: &str) {
-    let cursor = middle(list, machine);
-    for (cursor, edge) in [(None, None), (Some(&cursor), None), (None, Some(&cursor))] {
+async fn check(db: &Db, tenant: &Tenant, list: &List, index: &str, what: &str) {
+    let cursor = middle(db, tenant, list).await;
+    // No machine is offline here; every other list goes on.
+    assert!(cursor.is_some() || index.starts_with("machine"), "{what} has no second page");
+    let cursor = cursor.as_ref();
+    for (cursor, edge) in [(None, None), (cursor, None), (None, cursor)] {
         // SQLite reads up to an edge by the parts of its OR and sorts them, which are 10,000 rows at most.
         if edge.is_some() && db.dialect() == Dialect::Sqlite {
             continue;
@@ -79,55 +73,38 @@ async fn check(db: &Db, (tenant, machine): (&Tenant, Uuid), list: &List, index: 
 both! {
     async fn every_filter_and_order_reads_its_index_in_order(w: World) {
         let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
+        let classes: Vec<AssetClass> = CLASSES.iter().map(|c| c.class()).collect();
         let mut ids = Vec::new();
         for tenant in [&tenant, &neighbour] {
             for n in 0..6 {
                 let host = w.host(tenant, &format!("web-{n}")).await;
-                let mut items: Vec<_> = (0..150).map(|i| package(&format!("p{i:03}"), "1")).collect();
-                items.extend((0..60).map(|i| account(&format!("u{i:03}"), 1000 + i)));
-                w.report(&host, &[AssetClass::Account, AssetClass::SystemPackage], &items).await;
+                let varied = |class, n| varied(class, Which { n, steady: n % 20 / 2, volatile: 0 });
+                let items: Vec<_> = classes.iter().flat_map(|c| (0..60).map(|i| varied(*c, i))).collect();
+                w.report(&host, &classes, &items).await;
                 ids.push(Uuid::parse_str(&host.id).unwrap());
             }
         }
         ids.truncate(6);
-        for table in ["machine", "machine_liveness", "asset_account", "asset_system_package"] {
+        for table in ["machine", "machine_liveness"].into_iter().chain(CLASSES.iter().map(|c| c.table())) {
             w.analyze(table).await;
         }
         let db = w.db().await;
-        let by = |how| Some(system_package_query::Driving::Name(how));
-        let named = |how| Some(account_query::Driving::Name(how));
-        let mut queries: Vec<(Query, &str)> = vec![
-            (Query::SystemPackage(SystemPackageQuery { driving: by(exact("p001")), ..Default::default() }), "asset_system_package_name"),
-            (Query::SystemPackage(SystemPackageQuery { driving: by(prefix("p0")), ..Default::default() }), "asset_system_package_name"),
-            (Query::Account(AccountQuery { driving: named(exact("u001")), ..Default::default() }), "asset_account_name"),
-            (Query::Account(AccountQuery { driving: named(prefix("u0")), ..Default::default() }), "asset_account_name"),
-            (Query::Account(AccountQuery { driving: Some(account_query::Driving::Uid(1001)), ..Default::default() }), "asset_account_uid"),
-        ];
-        let orders = ["first_seen", "name", "installed"];
-        let indexes = orders.map(|o| format!("asset_system_package_{o}"));
-        for (order, index) in [1, 2, 3].into_iter().zip(&indexes) {
-            queries.push((Query::SystemPackage(SystemPackageQuery { order, ..Default::default() }), index));
-        }
-        for (order, index) in [(1, "asset_account_first_seen"), (2, "asset_account_name"), (3, "asset_account_uid")] {
-            queries.push((Query::Account(AccountQuery { order, ..Default::default() }), index));
-        }
         let mut spelled = std::collections::BTreeSet::new();
-        for (query, index) in &queries {
-            spelled.insert((*index).to_owned());
-            let list = spell(&db, &tenant, query, None).await;
-            check(&db, (&tenant, ids[3]), &list, index, &format!("{query:?}")).await;
-            let residual = match query {
-                Query::SystemPackage(q) => Query::SystemPackage(SystemPackageQuery { version: "1".into(), kind: 2, ..q.clone() }),
-                Query::Account(q) => Query::Account(AccountQuery { sudo: Some(true), ..q.clone() }),
-            };
+        for (query, index) in classes.iter().flat_map(|c| questions(*c)) {
+            spelled.insert(index.to_owned());
+            let list = spell(&db, &tenant, &query, None).await;
+            check(&db, &tenant, &list, index, &format!("{query:?}")).await;
+            let residual = narrowed(&query);
             let list = spell(&db, &tenant, &residual, None).await;
-            check(&db, (&tenant, ids[3]), &list, index, &format!("{residual:?}")).await;
-            let list = spell(&db, &tenant, query, Some(ids.clone())).await;
-            check(&db, (&tenant, ids[3]), &list, index, &format!("{query:?} on some machines")).await;
+            check(&db, &tenant, &list, index, &format!("{residual:?}")).await;
+            let list = spell(&db, &tenant, &query, Some(ids.clone())).await;
+            check(&db, &tenant, &list, index, &format!("{query:?} on some machines")).await;
             // One machine's rows are few enough to be sorted, and no other machine's are read.
-            let list = spell(&db, &tenant, query, Some(ids[..1].to_vec())).await;
+            let list = spell(&db, &tenant, &query, Some(ids[..1].to_vec())).await;
             let plan = explain(&db, &tenant, list.rows(None, None, 51)).await;
-            assert!(plan.contains("PRIMARY") || plan.contains("machine_id=?"), "{query:?} on one machine: {plan}");
+            // SQLite takes no hint, and walks the range of the filter where it thinks that this costs less.
+            let walks = db.dialect() == Dialect::Sqlite && plan.contains(index);
+            assert!(walks || plan.contains("PRIMARY") || plan.contains("machine_id=?"), "{query:?} on one machine: {plan}");
         }
         for class in CLASSES {
             for order in class.orders() {
@@ -137,7 +114,7 @@ both! {
             assert_eq!(of_query(&query).class(), class.class());
             for machines in [&ids[..1], &ids] {
                 let list = spell(&db, &tenant, &query, Some(machines.to_vec())).await;
-                let plan = explain(&db, &tenant, list.rows(Some(&middle(&list, machines[0])), None, 51)).await;
+                let plan = explain(&db, &tenant, list.rows(middle(&db, &tenant, &list).await.as_ref(), None, 51)).await;
                 assert!(!plan.contains("Sort") && !plan.contains("TEMP B-TREE"), "{class:?}: {plan}");
             }
         }
@@ -154,7 +131,7 @@ both! {
                 let plan = store::plan(&request, &mut Violations::new());
                 let plan = &plan;
                 let list = db.write(&scope(&tenant), |tx| async move { Ok(store::list(&tx, plan, state, noon())) }).await.unwrap();
-                check(&db, (&tenant, ids[3]), &list, index, &format!("{request:?} {state:?}")).await;
+                check(&db, &tenant, &list, index, &format!("{request:?} {state:?}")).await;
             }
         }
         db.close().await;

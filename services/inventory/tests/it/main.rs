@@ -1,9 +1,11 @@
 //! The inventory service over real gRPC, on SQLite and on MySQL.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test that fails shows where")]
 
+mod class;
 mod count;
 mod erasure;
 mod explain;
+mod fixture;
 mod list;
 mod machine;
 mod property;

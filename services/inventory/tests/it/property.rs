@@ -49,6 +49,7 @@ fn key(item: &AssetItem) -> (i32, String, String) {
     match item.item.as_ref().unwrap() {
         Item::Account(a) => (2, a.name.clone(), String::new()),
         Item::SystemPackage(p) => (16, p.name.clone(), p.version.clone()),
+        other => panic!("not in these reports: {other:?}"),
     }
 }
 

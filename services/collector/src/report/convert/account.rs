@@ -38,5 +38,6 @@ pub(super) fn message(account: &Account) -> inventory::Account {
         last_login_source: account.last_login_address.clone().unwrap_or_default(),
         last_login_terminal: account.last_login_terminal.clone().unwrap_or_default(),
         escaped: account.escaped,
+        keys: Vec::new(),
     }
 }

@@ -10,7 +10,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Condition, SelectStatement};
 use sea_orm::{FromQueryResult, QueryResult, QueryTrait};
 
-use super::{Class, Column as Own, Item, Order, Plan, Query, Whose, drive, enumerated, steady, volatile};
+use super::{Class, Column as Own, Item, Order, Plan, Query, Whose, drive, enumerated, records, steady, volatile};
 use crate::asset::check::{Check, instant, timestamp};
 use crate::asset::natural_key::NaturalKey;
 use crate::asset::row::Sink;
@@ -18,8 +18,10 @@ use crate::keyset::Of;
 
 /// Most names of further groups.
 const GROUPS: usize = 256;
+/// Most keys.
+const KEYS: usize = 200;
 
-static COLUMNS: [Own; 19] = [
+static COLUMNS: [Own; 20] = [
     steady("name"),
     steady("uid"),
     steady("gid"),
@@ -39,6 +41,7 @@ static COLUMNS: [Own; 19] = [
     volatile("last_login_source"),
     volatile("last_login_terminal"),
     steady("escaped"),
+    steady("authorized_keys"),
 ];
 
 const FIRST_SEEN: Order = Order { index: "asset_account_first_seen", column: "first_seen_at", of: Of::Time };
@@ -103,6 +106,8 @@ pub struct Model {
     pub last_login_terminal: String,
     /// Whether a text held bytes that are no UTF-8.
     pub escaped: bool,
+    /// Keys that open it, each as kind, fingerprint, comment.
+    pub authorized_keys: Json,
 }
 
 /// It refers to nothing.
@@ -113,6 +118,16 @@ impl ActiveModelBehavior for ActiveModel {}
 
 impl Tenanted for Entity {
     const APP_ID: Column = Column::AppId;
+}
+
+fn authorized_key_texts(key: &api::AuthorizedKey) -> Vec<String> {
+    vec![key.kind.clone(), key.fingerprint.clone(), key.comment.clone()]
+}
+
+fn authorized_key(texts: Vec<String>) -> api::AuthorizedKey {
+    let mut texts = texts.into_iter();
+    let mut next = || texts.next().unwrap_or_default();
+    api::AuthorizedKey { kind: next(), fingerprint: next(), comment: next() }
 }
 
 /// The class.
@@ -160,6 +175,12 @@ impl Class for Account {
         check.clip(&mut a.comment, 1024);
         check.clip(&mut a.last_login_source, 255);
         check.clip(&mut a.last_login_terminal, 63);
+        check.clip_list(&mut a.keys, KEYS);
+        for key in &mut a.keys {
+            for text in [&mut key.kind, &mut key.fingerprint, &mut key.comment] {
+                check.clip(text, 1024);
+            }
+        }
     }
 
     fn natural_key(&self, item: &Item, key: &mut NaturalKey) {
@@ -189,6 +210,7 @@ impl Class for Account {
         sink.text(&a.last_login_source);
         sink.text(&a.last_login_terminal);
         sink.flag(Some(a.escaped));
+        sink.records(&a.keys.iter().map(authorized_key_texts).collect::<Vec<_>>());
     }
 
     fn load(&self, row: &QueryResult) -> Result<Item, DbErr> {
@@ -214,6 +236,7 @@ impl Class for Account {
             last_login_source: m.last_login_source,
             last_login_terminal: m.last_login_terminal,
             escaped: m.escaped,
+            keys: records(m.authorized_keys, authorized_key)?,
         }))
     }
 

@@ -1,0 +1,154 @@
+//! What holds for every class: a suite that is written once and run over the registry.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use cwpp_chassis::Reason;
+use cwpp_contracts::common::v1::Page;
+use cwpp_contracts::inventory::v1::asset_item::Item;
+use cwpp_contracts::inventory::v1::*;
+use cwpp_inventory::asset::class::CLASSES;
+
+use crate::fixture::{Which, item, narrowed, nonsense, questions, varied};
+use crate::world::*;
+
+fn every_class() -> Vec<AssetClass> {
+    CLASSES.iter().map(|c| c.class()).collect()
+}
+
+fn sorted(items: impl IntoIterator<Item = AssetItem>) -> Vec<String> {
+    let mut texts: Vec<String> = items.into_iter().map(|i| format!("{i:?}")).collect();
+    texts.sort();
+    texts
+}
+
+both! {
+    async fn every_item_comes_back_as_it_was_sent(w: World) {
+        let tenant = w.tenant().await;
+        let host = w.host(&tenant, "web-1").await;
+        let classes = every_class();
+        let items: Vec<_> = classes.iter().flat_map(|c| (0..7).map(|n| item(*c, n))).collect();
+        for result in w.report(&host, &classes, &items).await {
+            assert_eq!((result.added, result.clipped), (7, 0), "{result:?}");
+        }
+        for class in classes {
+            let stored = w.stored(&host, class).await;
+            let own = items.iter().filter(|i| class_of(i) == class).cloned();
+            assert_eq!(sorted(stored.into_iter().map(|a| a.item.unwrap())), sorted(own), "{class:?}");
+            assert_eq!(w.count(tenant.app_id, &host.id, class).await, (7, 1), "{class:?}");
+            assert_eq!(w.count(tenant.app_id, "", class).await, (7, 1), "{class:?}");
+        }
+    }
+
+    async fn a_volatile_field_alone_is_no_change_and_a_steady_one_is(w: World) {
+        let tenant = w.tenant().await;
+        let host = w.host(&tenant, "web-1").await;
+        let classes = every_class();
+        let report = |steady, volatile| classes.iter().map(|c| varied(*c, Which { n: 3, steady, volatile })).collect::<Vec<_>>();
+        w.report(&host, &classes, &report(0, 0)).await;
+        for result in w.report(&host, &classes, &report(0, 1)).await {
+            assert_eq!((result.added, result.changed, result.removed, result.unchanged), (0, 0, 0, 1), "{result:?}");
+        }
+        for result in w.report(&host, &classes, &report(1, 2)).await {
+            assert_eq!((result.added, result.changed, result.removed, result.unchanged), (0, 1, 0, 0), "{result:?}");
+        }
+        for class in &classes {
+            // A change takes the volatile fields along.
+            let stored = w.stored(&host, *class).await.remove(0).item.unwrap();
+            assert_eq!(stored, varied(*class, Which { n: 3, steady: 1, volatile: 2 }));
+        }
+        for result in w.report(&host, &classes, &[]).await {
+            assert_eq!((result.added, result.removed), (0, 1), "{result:?}");
+        }
+    }
+
+    async fn every_filter_finds_its_item_and_every_order_leads_through_all(w: World) {
+        let tenant = w.tenant().await;
+        let classes = every_class();
+        for name in ["web-1", "web-2"] {
+            let host = w.host(&tenant, name).await;
+            let items: Vec<_> = classes.iter().flat_map(|c| (0..5).map(|n| item(*c, n))).collect();
+            w.report(&host, &classes, &items).await;
+            w.clock.advance(Duration::from_secs(1));
+        }
+        for class in classes {
+            for (query, index) in questions(class) {
+                for query in [query.clone(), narrowed(&query)] {
+                    let request = ListAssetsRequest { page: Some(Page { page_size: 3, ..Default::default() }), ..ask(tenant.app_id, query.clone()) };
+                    let (rows, _) = w.list(request).await;
+                    let hosts: BTreeSet<_> = rows.iter().map(|a| a.host.as_ref().unwrap().machine_id.clone()).collect();
+                    assert_eq!(hosts.len(), 2, "{index} {query:?}");
+                    let found: Vec<_> = rows.iter().filter(|a| a.item.as_ref() == Some(&item(class, 1))).collect();
+                    assert_eq!(found.len(), 2, "{index} {query:?} finds item 1 on each machine once");
+                    let mut all: Vec<_> = rows.iter().map(|a| format!("{a:?}")).collect();
+                    all.sort();
+                    all.dedup();
+                    assert_eq!(all.len(), rows.len(), "{index} {query:?}: no row comes twice");
+                }
+                if format!("{query:?}").contains("driving: None") {
+                    let (rows, _) = w.list(ListAssetsRequest { page: Some(Page { page_size: 3, ..Default::default() }), ..ask(tenant.app_id, query) }).await;
+                    assert_eq!(rows.len(), 10, "{index}: an order leads through all");
+                }
+            }
+        }
+    }
+
+    async fn every_wrong_field_is_named_and_nothing_is_written(w: World) {
+        let tenant = w.tenant().await;
+        let host = w.host(&tenant, "web-1").await;
+        for class in every_class() {
+            let (bad, wrong) = nonsense(class);
+            let items = [item(class, 0), bad];
+            let offers = offers(&[class], &items);
+            let token = w.negotiate(&host, offers.clone()).await.unwrap().report_token;
+            let refused = w.send(messages(&host, &token, offers, &items)).await;
+            let name = class.as_str_name().trim_start_matches("ASSET_CLASS_").to_lowercase();
+            let wanted: Vec<_> = wrong.iter().map(|f| format!("items[1].{name}.{f}")).collect();
+            let (mut got, mut wanted) = (fields(refused), wanted);
+            got.sort();
+            wanted.sort();
+            assert_eq!(got, wanted, "{class:?}");
+            assert_eq!(w.count(tenant.app_id, "", class).await, (0, 0), "{class:?}");
+        }
+    }
+
+    async fn two_items_of_one_key_are_refused(w: World) {
+        let tenant = w.tenant().await;
+        let host = w.host(&tenant, "web-1").await;
+        for class in every_class() {
+            let items = [item(class, 0), varied(class, Which { steady: 5, ..Which::default() })];
+            let offers = offers(&[class], &items);
+            let token = w.negotiate(&host, offers.clone()).await.unwrap().report_token;
+            assert_eq!(reason(w.send(messages(&host, &token, offers, &items)).await), Reason::DuplicateItem, "{class:?}");
+        }
+    }
+
+    async fn a_report_over_the_cap_of_a_class_is_refused_before_it_is_sent(w: World) {
+        let tenant = w.tenant().await;
+        let host = w.host(&tenant, "web-1").await;
+        for class in every_class() {
+            let offer = ClassDigest { asset_class: class.into(), digest: vec![1; 32], items: 30_001, found: 0 };
+            assert_eq!(fields(w.negotiate(&host, vec![offer]).await), ["classes[0].items"], "{class:?}");
+        }
+    }
+
+    async fn command_lines_are_redacted_again_and_cut(w: World) {
+        let tenant = w.tenant().await;
+        let host = w.host(&tenant, "web-1").await;
+        let Some(Item::Process(process)) = item(AssetClass::Process, 0).item else { unreachable!() };
+        let Some(Item::ScheduledTask(task)) = item(AssetClass::ScheduledTask, 0).item else { unreachable!() };
+        let long = format!("app --password=hunter2 {}", "ä".repeat(4096));
+        let items = [
+            Item::Process(Process { command_line: long, ..process }),
+            Item::ScheduledTask(ScheduledTask { command: "curl -u bob:hunter2 https://example.org".into(), ..task }),
+        ].map(|item| AssetItem { item: Some(item) });
+        let results = w.report(&host, &[AssetClass::Process, AssetClass::ScheduledTask], &items).await;
+        assert_eq!(results.iter().map(|r| r.clipped).collect::<Vec<_>>(), [1, 0]);
+        let stored = w.stored(&host, AssetClass::Process).await.remove(0).item;
+        let Some(Item::Process(process)) = stored.unwrap().item else { panic!("no process") };
+        assert!(process.command_line.starts_with("app --password=*** ä") && process.command_line.len() <= 4096);
+        let stored = w.stored(&host, AssetClass::ScheduledTask).await.remove(0).item;
+        let Some(Item::ScheduledTask(task)) = stored.unwrap().item else { panic!("no task") };
+        assert_eq!(task.command, "curl -u bob:*** https://example.org");
+    }
+}
