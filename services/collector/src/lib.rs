@@ -6,13 +6,15 @@
 pub mod authlog;
 pub mod class;
 pub mod command;
-
+mod host;
 pub mod machine;
+pub mod process;
 pub mod report;
 mod root;
 mod snapshot;
 pub mod spool;
 mod text;
 
+pub use host::Host;
 pub use root::{ReadError, Root};
 pub use snapshot::{Snapshot, collect, print_snapshot};

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::Root;
 use crate::class::{Class, ClassSnapshot, Item};
 use crate::machine::Machine;
+use crate::{Host, Root};
 
 /// What was read of a host, at one time.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,10 +29,11 @@ impl Snapshot {
 
 /// Reads a host. `now` decides what depends on the day (an expired password).
 pub fn collect(root: &Root, now: DateTime<Utc>) -> Snapshot {
+    let host = Host::new(root, now);
     Snapshot {
         collected_at: now,
         machine: Machine::read(root),
-        classes: Class::ALL.iter().map(|class| class.read(root, now)).collect(),
+        classes: Class::ALL.iter().map(|class| class.read(&host)).collect(),
     }
 }
 

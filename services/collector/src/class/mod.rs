@@ -3,13 +3,12 @@
 mod account;
 mod system_package;
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 pub use account::{Account, LoginType, PasswordStatus};
 pub use system_package::{PackageKind, SystemPackage};
 
-use crate::Root;
+use crate::Host;
 
 /// The most items of one class that are reported; what is over it is counted, not sent.
 pub const ITEM_CAP: usize = 30_000;
@@ -38,11 +37,11 @@ impl Class {
         }
     }
 
-    /// Reads this class below a root. Never fails: what cannot be read is the outcome.
-    pub fn read(self, root: &Root, now: DateTime<Utc>) -> ClassSnapshot {
+    /// Reads this class of a host. Never fails: what cannot be read is the outcome.
+    pub fn read(self, host: &Host<'_>) -> ClassSnapshot {
         match self {
-            Class::Account => account::read(root, now),
-            Class::SystemPackage => system_package::read(root),
+            Class::Account => account::read(host.root(), host.now()),
+            Class::SystemPackage => system_package::read(host.root()),
         }
     }
 }
