@@ -12,7 +12,7 @@ use cwpp_chassis::client::{Channel, ClientConfig};
 use crate::authlog::{self, Reader, YearRule, Zone};
 use crate::report::{Agent, Intervals, Reporter};
 use crate::spool::Spool;
-use crate::{Root, collect, print_snapshot};
+use crate::{Cost, Root, collect, print_snapshot};
 
 /// Reads this host, or a log, and prints what it found. Nothing is sent anywhere.
 #[derive(Debug, Clone, clap::Args)]
@@ -29,6 +29,9 @@ pub struct CollectArgs {
     /// The year of the log's first line, for logs that write none; else the latest that fits.
     #[arg(long, value_name = "YEAR", requires = "auth_log", value_parser = clap::value_parser!(i32).range(1970..=9998))]
     pub year: Option<i32>,
+    /// Print last what the reading cost: processor time and the most memory (`"record":"cost"`).
+    #[arg(long, conflicts_with = "auth_log")]
+    pub cost: bool,
 }
 
 impl CollectArgs {
@@ -37,7 +40,8 @@ impl CollectArgs {
         let mut out = BufWriter::new(out);
         let root = Root::new(&self.root);
         let printed = match &self.auth_log {
-            None => print_snapshot(&collect(&root, Utc::now()), &mut out),
+            None => print_snapshot(&collect(&root, Utc::now()), &mut out)
+                .and_then(|()| if self.cost { Cost::read().print(&mut out) } else { Ok(()) }),
             Some(path) => {
                 let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
                 // A log that was put aside ends in the year in which it was last written.

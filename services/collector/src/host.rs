@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 
 use chrono::{DateTime, Utc};
 
+use crate::class::Describer;
 use crate::process::Processes;
 use crate::{ReadError, Root};
 
@@ -12,12 +13,13 @@ pub struct Host<'a> {
     root: &'a Root,
     now: DateTime<Utc>,
     processes: OnceCell<Result<Processes, ReadError>>,
+    describer: OnceCell<Option<Describer>>,
 }
 
 impl<'a> Host<'a> {
     /// The host below `root`. Nothing is read yet.
     pub fn new(root: &'a Root, now: DateTime<Utc>) -> Self {
-        Host { root, now, processes: OnceCell::new() }
+        Host { root, now, processes: OnceCell::new(), describer: OnceCell::new() }
     }
 
     /// Its file tree.
@@ -33,5 +35,10 @@ impl<'a> Host<'a> {
     /// Its processes, read at the first call.
     pub fn processes(&self) -> Result<&Processes, &ReadError> {
         self.processes.get_or_init(|| Processes::read(self.root)).as_ref()
+    }
+
+    /// What is known of its processes beyond their own files; none where they cannot be read, or not be told apart.
+    pub(crate) fn describer(&self) -> Option<&Describer> {
+        self.describer.get_or_init(|| Describer::read(self.root, self.processes().ok()?)).as_ref()
     }
 }

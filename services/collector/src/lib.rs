@@ -6,15 +6,19 @@
 pub mod authlog;
 pub mod class;
 pub mod command;
+pub mod container;
+mod cost;
 mod host;
 pub mod machine;
 pub mod process;
+mod redact;
 pub mod report;
 mod root;
 mod snapshot;
 pub mod spool;
 mod text;
 
+pub use cost::Cost;
 pub use host::Host;
 pub use root::{ReadError, Root};
 pub use snapshot::{Snapshot, collect, print_snapshot};

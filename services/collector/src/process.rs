@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::path::PathBuf;
 
+use crate::container::Container;
 use crate::{ReadError, Root};
 
 /// The most bytes of one command line that are kept; a Java program's may well have 30 KiB.
@@ -45,6 +46,8 @@ pub struct Process {
     pub gid: Option<u32>,
     /// The working directory, as the process sees it.
     pub cwd: Option<Vec<u8>>,
+    /// The container that it runs in.
+    pub container: Option<Container>,
 }
 
 impl Process {
@@ -128,6 +131,7 @@ fn read(root: &Root, pid: u32, args_cap: u64) -> Option<Process> {
     process.gid = number_of(&status, b"Gid:");
     process.exe = link(root, &directory, "exe");
     process.cwd = link(root, &directory, "cwd");
+    process.container = Container::of(&root.read(&format!("{directory}/cgroup")).unwrap_or_default());
     if let Some(exe) = &mut process.exe
         && let Some(path) = exe.strip_suffix(DELETED)
     {

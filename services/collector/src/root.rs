@@ -119,6 +119,16 @@ impl Root {
         Ok(bytes)
     }
 
+    /// Reads at most the first `cap` bytes of a file; the second value says whether there is more.
+    pub fn read_head(&self, path: &str, cap: usize) -> Result<(Vec<u8>, bool), ReadError> {
+        let mut bytes = Vec::new();
+        let file = self.open(path)?;
+        file.take(cap as u64 + 1).read_to_end(&mut bytes).map_err(|e| ReadError::of(path, e))?;
+        let more = bytes.len() > cap;
+        bytes.truncate(cap);
+        Ok((bytes, more))
+    }
+
     /// Reads a small file as text without its surrounding space; none when that is not possible.
     pub fn read_trimmed(&self, path: &str) -> Option<String> {
         let bytes = self.read(path).ok()?;
@@ -129,6 +139,15 @@ impl Root {
     /// The metadata of what is there, links followed.
     pub fn metadata(&self, path: &str) -> Result<Metadata, ReadError> {
         self.resolve(path).and_then(std::fs::metadata).map_err(|e| ReadError::of(path, e))
+    }
+
+    /// The target of a link that is not followed.
+    pub fn read_link(&self, path: &str) -> Result<PathBuf, ReadError> {
+        let read = || {
+            let (parent, name) = path.rsplit_once('/').unwrap_or_default();
+            std::fs::read_link(self.resolve(if parent.is_empty() { "/" } else { parent })?.join(name))
+        };
+        read().map_err(|e| ReadError::of(path, e))
     }
 
     /// The names in a directory, sorted. Names that are no UTF-8 are left out.

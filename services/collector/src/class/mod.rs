@@ -1,11 +1,22 @@
 //! The classes of things on a host: one file per class, one [`ClassSnapshot`] each.
 
 mod account;
+mod environment_variable;
+mod kernel_module;
+mod listening_port;
+mod process;
+mod resource;
 mod system_package;
 
 use serde::{Deserialize, Serialize};
 
 pub use account::{Account, LoginType, PasswordStatus};
+pub use environment_variable::{EnvironmentVariable, VariableScope};
+pub use kernel_module::KernelModule;
+pub use listening_port::{ListeningPort, TransportProtocol};
+pub(crate) use process::Describer;
+pub use process::{Process, ProcessState};
+pub use resource::{Resource, ResourceKind};
 pub use system_package::{PackageKind, SystemPackage};
 
 use crate::Host;
@@ -19,20 +30,43 @@ const SKIPPED_CAP: usize = 100;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
+    /// Hardware, partitions and interfaces.
+    Resource,
     /// Local accounts.
     Account,
+    /// Ports that are listened on.
+    ListeningPort,
+    /// Running processes.
+    Process,
+    /// Environment variables that files set.
+    EnvironmentVariable,
+    /// Loaded modules of the kernel.
+    KernelModule,
     /// Packages of the system's package manager.
     SystemPackage,
 }
 
 impl Class {
     /// Every class, in the order in which they are reported.
-    pub const ALL: [Class; 2] = [Class::Account, Class::SystemPackage];
+    pub const ALL: [Class; 7] = [
+        Class::Resource,
+        Class::Account,
+        Class::ListeningPort,
+        Class::Process,
+        Class::EnvironmentVariable,
+        Class::KernelModule,
+        Class::SystemPackage,
+    ];
 
     /// The name in output and metrics.
     pub fn name(self) -> &'static str {
         match self {
+            Class::Resource => "resource",
             Class::Account => "account",
+            Class::ListeningPort => "listening_port",
+            Class::Process => "process",
+            Class::EnvironmentVariable => "environment_variable",
+            Class::KernelModule => "kernel_module",
             Class::SystemPackage => "system_package",
         }
     }
@@ -40,7 +74,12 @@ impl Class {
     /// Reads this class of a host. Never fails: what cannot be read is the outcome.
     pub fn read(self, host: &Host<'_>) -> ClassSnapshot {
         match self {
+            Class::Resource => resource::read(host.root()),
             Class::Account => account::read(host.root(), host.now()),
+            Class::ListeningPort => listening_port::read(host),
+            Class::Process => process::read(host),
+            Class::EnvironmentVariable => environment_variable::read(host.root()),
+            Class::KernelModule => kernel_module::read(host.root()),
             Class::SystemPackage => system_package::read(host.root()),
         }
     }
@@ -50,8 +89,18 @@ impl Class {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "class", rename_all = "snake_case")]
 pub enum Item {
+    /// Hardware, a partition or an interface.
+    Resource(Box<Resource>),
     /// A local account.
     Account(Account),
+    /// A port that is listened on.
+    ListeningPort(Box<ListeningPort>),
+    /// A running process.
+    Process(Box<Process>),
+    /// An environment variable that a file sets.
+    EnvironmentVariable(EnvironmentVariable),
+    /// A loaded module of the kernel.
+    KernelModule(KernelModule),
     /// A package of the system's package manager.
     SystemPackage(SystemPackage),
 }
@@ -66,7 +115,22 @@ impl Item {
                 last_login_terminal: None,
                 ..account.clone()
             }),
-            Item::SystemPackage(_) => self.clone(),
+            Item::Resource(resource) => {
+                Item::Resource(Box::new(Resource { used_bytes: None, ..Resource::clone(resource) }))
+            }
+            Item::ListeningPort(port) => {
+                Item::ListeningPort(Box::new(ListeningPort { start_time: None, ..ListeningPort::clone(port) }))
+            }
+            Item::Process(process) => {
+                Item::Process(Box::new(Process { start_time: None, state: None, ..Process::clone(process) }))
+            }
+            Item::KernelModule(module) => Item::KernelModule(KernelModule {
+                use_count: None,
+                used_by: Vec::new(),
+                parameters: std::collections::BTreeMap::new(),
+                ..module.clone()
+            }),
+            Item::EnvironmentVariable(_) | Item::SystemPackage(_) => self.clone(),
         }
     }
 }
@@ -99,7 +163,7 @@ pub enum Outcome {
 pub struct Skipped {
     /// The file, as seen from the root.
     pub source: String,
-    /// The line in it, from one.
+    /// The line in it, from one; 0 where it is not of lines.
     pub line: usize,
     /// Why it was left out.
     pub reason: String,
@@ -156,20 +220,24 @@ impl ClassSnapshot {
     }
 
     /// A digest of the items and of how complete they are: equal digest, equal content, in whatever order they
-    /// were read. Volatile fields (an account's last login) are not in it. It is opaque to everybody else: a new field or release may change it, and then the class is
-    /// sent once more. Computed over the serialised items (a field cannot be forgotten), each with its length before it.
+    /// were read. Volatile fields (an account's last login, a process's state) are not in it. It is opaque to everybody else: a new field or release may change it, and then the class is
+    /// sent once more. Computed over the digests of the serialised items (so that no field can be forgotten).
     pub fn digest(&self) -> [u8; 32] {
-        let mut encoded: Vec<Vec<u8>> =
-            self.items.iter().map(|item| serde_json::to_vec(&item.without_volatile()).unwrap_or_default()).collect();
-        encoded.sort_unstable();
-        let mut hasher = blake3::Hasher::new_derive_key("cwpp collector class digest v1");
+        // Of each item only its own digest is kept: a class may have many large ones.
+        let item = |item: &Item| {
+            let encoded = serde_json::to_vec(&item.without_volatile()).unwrap_or_default();
+            *blake3::hash(&encoded).as_bytes()
+        };
+        let mut items: Vec<[u8; 32]> = self.items.iter().map(item).collect();
+        items.sort_unstable();
+        let mut hasher = blake3::Hasher::new_derive_key("cwpp collector class digest v2");
         let mut put = |bytes: &[u8]| {
             hasher.update(&(bytes.len() as u64).to_le_bytes());
             hasher.update(bytes);
         };
         put(self.class.name().as_bytes());
         put(&serde_json::to_vec(&self.outcome).unwrap_or_default());
-        encoded.iter().for_each(|item| put(item));
+        items.iter().for_each(|item| put(item));
         *hasher.finalize().as_bytes()
     }
 }

@@ -29,7 +29,7 @@ fn order(v4: BTreeSet<Ipv4Addr>, v6: BTreeSet<Ipv6Addr>, gateway: Option<Ipv4Add
 }
 
 /// A leaf is printed as `|-- 192.0.2.2` and below it `/32 host LOCAL`.
-fn local_v4(trie: &str) -> BTreeSet<Ipv4Addr> {
+pub(crate) fn local_v4(trie: &str) -> BTreeSet<Ipv4Addr> {
     let mut found = BTreeSet::new();
     let mut leaf = None;
     for line in trie.lines().map(str::trim) {

@@ -1,6 +1,6 @@
 //! The facts of the machine: names, ids, operating system, addresses, start.
 
-mod address;
+pub(crate) mod address;
 mod load;
 mod os;
 
@@ -76,7 +76,7 @@ fn host_id_hash(root: &Root, hostname: Option<&str>) -> Option<String> {
     }
 }
 
-fn boot_time(root: &Root) -> Option<DateTime<Utc>> {
+pub(crate) fn boot_time(root: &Root) -> Option<DateTime<Utc>> {
     let stat = root.read_trimmed("/proc/stat")?;
     let seconds = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
     DateTime::from_timestamp(seconds.trim().parse().ok()?, 0)

@@ -14,10 +14,30 @@ use crate::class::{Class, ClassSnapshot, Outcome};
 /// A chunk holds about so many bytes, and at most so many items.
 const CHUNK_BYTES: usize = 512 << 10;
 const CHUNK_ITEMS: usize = 2_000;
-/// A report may have 64 MiB; each class gets its part, so that what is cut of one depends on no other.
-const CLASS_BYTES: usize = (60 << 20) / Class::ALL.len();
+/// A report may have 64 MiB, chunks and their frames.
+const REPORT_BYTES: usize = 60 << 20;
 /// How often a report is negotiated anew because a newer one, or a restart, made its token worthless.
 const ATTEMPTS: u32 = 3;
+
+/// Each class has its part of a report, so that what is cut of one depends on no other.
+const fn class_bytes(class: Class) -> usize {
+    match class {
+        Class::Process => 12 << 20,
+        Class::Account | Class::SystemPackage => 8 << 20,
+        Class::ListeningPort => 4 << 20,
+        _ => 3 << 19,
+    }
+}
+
+/// The parts of all classes fit.
+const _: () = {
+    let (mut sum, mut at) = (0, 0);
+    while at < Class::ALL.len() {
+        sum += class_bytes(Class::ALL[at]);
+        at += 1;
+    }
+    assert!(sum <= REPORT_BYTES);
+};
 
 /// A class, ready to be sent.
 struct Ready {
@@ -33,6 +53,11 @@ impl Reporter {
         let mut not_read = HashMap::new();
         let mut ready = Vec::new();
         for class in &snapshot.classes {
+            if convert::class(class.class).is_none() {
+                let reason = "the contract has no such class".to_owned();
+                not_read.insert(class.class, ClassReport::NotRead { reason });
+                continue;
+            }
             match &class.outcome {
                 Outcome::Complete => ready.push(prepare(class, 0)),
                 Outcome::Truncated { total } => ready.push(prepare(class, *total)),
@@ -126,10 +151,9 @@ impl Reporter {
 fn prepare(snapshot: &ClassSnapshot, total: usize) -> Ready {
     let mut chunks = vec![inventory::ReportChunk::default()];
     let (mut in_chunk, mut bytes, mut items) = (0, 0, 0_usize);
-    for item in &snapshot.items {
-        let item = convert::item(item);
+    for item in snapshot.items.iter().filter_map(convert::item) {
         let length = item.encoded_len() + 8;
-        if bytes + length > CLASS_BYTES {
+        if bytes + length > class_bytes(snapshot.class) {
             break;
         }
         let full =
@@ -146,7 +170,7 @@ fn prepare(snapshot: &ClassSnapshot, total: usize) -> Ready {
     chunks.retain(|chunk| !chunk.items.is_empty());
     let found = if total > 0 || items < snapshot.items.len() { total.max(snapshot.items.len()) } else { 0 };
     let digest = inventory::ClassDigest {
-        asset_class: convert::class(snapshot.class).into(),
+        asset_class: convert::class(snapshot.class).unwrap_or_default().into(),
         digest: snapshot.digest().to_vec(),
         items: u32::try_from(items).unwrap_or(u32::MAX),
         found: u32::try_from(found).unwrap_or(u32::MAX),

@@ -3,9 +3,16 @@
 
 mod account;
 mod authlog;
+mod budget;
+mod environment_variable;
 mod forgery;
+mod kernel_module;
+mod listening_port;
 mod machine;
+mod proc_tree;
+mod process;
 mod report;
+mod resource;
 mod spool;
 mod system_package;
 
@@ -25,6 +32,11 @@ struct Host(tempfile::TempDir);
 impl Host {
     fn new() -> Self {
         Host(tempfile::tempdir().unwrap())
+    }
+
+    /// One of many files, in memory where there is such a place.
+    fn large() -> Self {
+        Host(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
     }
 
     fn with(self, path: &str, content: impl AsRef<[u8]>) -> Self {
@@ -56,7 +68,7 @@ fn command(user: Option<u32>, args: &[&str]) -> Vec<Value> {
     // An ordinary user may not be able to enter the build directory: the program is copied to where it can.
     let copy = tempfile::tempdir().unwrap();
     let program = copy.path().join("collector");
-    fs::copy(env!("CARGO_BIN_EXE_cwpp-collector"), &program).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_cwpp-collector"), &program);
     let mut permissions = fs::metadata(copy.path()).unwrap().permissions();
     std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
     fs::set_permissions(copy.path(), permissions).unwrap();
@@ -69,6 +81,12 @@ fn command(user: Option<u32>, args: &[&str]) -> Vec<Value> {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Copies a program by another process: a file that this one had open for writing may still be so in a child that
+/// another test forks at the same time, and cannot be run then.
+fn copy_program(from: impl AsRef<Path>, to: &Path) {
+    assert!(Command::new("cp").arg(from.as_ref()).arg(to).status().unwrap().success());
 }
 
 fn items(lines: &[Value], class: &str) -> Vec<Value> {

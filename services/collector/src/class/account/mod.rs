@@ -6,6 +6,7 @@
 mod authorized_keys;
 mod group;
 mod lastlog;
+mod names;
 mod passwd;
 mod shadow;
 mod sudoers;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Class, ClassSnapshot, Item, Outcome};
 use crate::{ReadError, Root};
+pub(crate) use names::Names;
 
 const PASSWD: &str = "/etc/passwd";
 /// The most groups of one account that are reported.
@@ -134,6 +136,12 @@ pub(super) fn read(root: &Root, now: DateTime<Utc>) -> ClassSnapshot {
     let items = users.into_iter().map(|user| Item::Account(sources.account(root, user, now))).collect();
     snapshot.fill(items);
     snapshot
+}
+
+/// The accounts' names and homes, by name; none where the file cannot be read, which the class itself tells.
+pub(super) fn homes(root: &Root) -> Vec<(String, String)> {
+    let users = passwd::parse(&root.read(PASSWD).unwrap_or_default(), |_, _| {});
+    users.into_iter().map(|user| (user.name, user.home)).filter(|(_, home)| home.starts_with('/')).collect()
 }
 
 /// The secondary files, read once.

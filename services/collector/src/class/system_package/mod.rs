@@ -1,6 +1,7 @@
 //! Packages of the system's package manager. So far dpkg; another manager is one more file here.
 
 mod dpkg;
+mod owner;
 mod purl;
 mod stanza;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Class, ClassSnapshot, Outcome};
 use crate::{ReadError, Root};
+pub(crate) use owner::{Owner, owners};
 
 /// The package manager that a package belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,10 +19,12 @@ pub(super) fn time(time: DateTime<Utc>) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: time.timestamp(), nanos }
 }
 
-pub(super) fn class(class: Class) -> inventory::AssetClass {
+/// The contract's number of a class; none where the contract has none.
+pub(super) fn class(class: Class) -> Option<inventory::AssetClass> {
     match class {
-        Class::Account => inventory::AssetClass::Account,
-        Class::SystemPackage => inventory::AssetClass::SystemPackage,
+        Class::Account => Some(inventory::AssetClass::Account),
+        Class::SystemPackage => Some(inventory::AssetClass::SystemPackage),
+        _ => None,
     }
 }
 
@@ -56,11 +58,13 @@ fn short(text: &str, cap: usize) -> String {
     text
 }
 
-pub(super) fn item(item: &Item) -> inventory::AssetItem {
+/// An item as a message; none where the contract has none for its class.
+pub(super) fn item(item: &Item) -> Option<inventory::AssetItem> {
     use inventory::asset_item::Item as Wire;
     let item = match item {
         Item::Account(account) => Wire::Account(account::message(account)),
         Item::SystemPackage(package) => Wire::SystemPackage(system_package::message(package)),
+        _ => return None,
     };
-    inventory::AssetItem { item: Some(item) }
+    Some(inventory::AssetItem { item: Some(item) })
 }

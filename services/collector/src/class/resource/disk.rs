@@ -1,0 +1,200 @@
+//! Mounted file systems that hold files, out of the first process's `mountinfo`.
+//!
+//! Left out: what holds no files of its own (proc, tmpfs, control groups and the like), what a part of another mount is
+//! bound to, and overlays other than the root (one per container). Of several mounts over each other the topmost counts.
+//! Sizes of network and user-space file systems are not asked for: the far side may not answer, ever.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{Resource, ResourceKind, TEXT_CAP, host_table, plausible};
+use crate::class::ClassSnapshot;
+use crate::text::{self, Fields};
+use crate::{ReadError, Root};
+
+const PATH_CAP: usize = 4_096;
+const FILESYSTEM_CAP: usize = 63;
+
+/// Types that have no device and hold files all the same.
+const LOCAL: [&[u8]; 6] = [b"btrfs", b"zfs", b"bcachefs", b"virtiofs", b"9p", b"ubifs"];
+/// Types whose files are elsewhere.
+const REMOTE: [&[u8]; 13] = [
+    b"nfs",
+    b"nfs4",
+    b"cifs",
+    b"smb3",
+    b"smbfs",
+    b"ceph",
+    b"glusterfs",
+    b"lustre",
+    b"afs",
+    b"ocfs2",
+    b"gfs2",
+    b"fuse.glusterfs",
+    b"fuse.sshfs",
+];
+/// Types that hold no files of their own, whatever stands as their source.
+const PSEUDO: [&[u8]; 12] = [
+    b"tmpfs",
+    b"ramfs",
+    b"devtmpfs",
+    b"proc",
+    b"sysfs",
+    b"autofs",
+    b"cgroup",
+    b"cgroup2",
+    b"overlay",
+    b"devpts",
+    b"fuse",
+    b"rootfs",
+];
+
+/// A line of `mountinfo`.
+struct Mount<'a> {
+    device: &'a [u8],
+    part: Vec<u8>,
+    path: Vec<u8>,
+    filesystem: &'a [u8],
+    source: Vec<u8>,
+}
+
+pub(super) fn read(root: &Root, snapshot: &mut ClassSnapshot) -> Result<Vec<Resource>, ReadError> {
+    let (table, bytes) = host_table(root, "mountinfo")?;
+    let mut mounts: BTreeMap<Vec<u8>, Mount<'_>> = BTreeMap::new();
+    for (number, line) in text::lines(&bytes).filter(|(_, line)| !line.is_empty()) {
+        match mount(line) {
+            None => snapshot.skip(&table, number, "malformed"),
+            Some(mount) => _ = mounts.insert(mount.path.clone(), mount),
+        }
+    }
+    Ok(mounts.into_values().filter(holds_files).map(|mount| resource(root, &mount)).collect())
+}
+
+/// A line is id, parent, device, root, mount point, options, further fields, `-`, type, source, options.
+fn mount(line: &[u8]) -> Option<Mount<'_>> {
+    let mut words = line.split(|&byte| byte == b' ');
+    let device = words.nth(2)?;
+    let (part, path) = (words.next()?, words.next()?);
+    words.by_ref().find(|word| *word == b"-")?;
+    let (filesystem, source) = (words.next()?, words.next()?);
+    (path.starts_with(b"/")).then(|| Mount {
+        device,
+        part: unescape(part),
+        path: unescape(path),
+        filesystem,
+        source: unescape(source),
+    })
+}
+
+/// The kernel writes space, tab, newline and backslash as three octal digits.
+fn unescape(word: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(word.len());
+    let mut rest = word;
+    while let Some((&byte, tail)) = rest.split_first() {
+        let digits = tail.get(..3).filter(|digits| byte == b'\\' && digits.iter().all(|d| matches!(d, b'0'..=b'7')));
+        let value = digits.map(|digits| digits.iter().fold(0_u32, |value, digit| value * 8 + u32::from(digit - b'0')));
+        match value.and_then(|value| u8::try_from(value).ok()) {
+            Some(value) => {
+                out.push(value);
+                rest = &tail[3..];
+            }
+            None => {
+                out.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    out
+}
+
+fn holds_files(mount: &Mount<'_>) -> bool {
+    let is_root = mount.path == b"/";
+    if REMOTE.contains(&mount.filesystem) {
+        return true;
+    }
+    if PSEUDO.contains(&mount.filesystem) || mount.filesystem.starts_with(b"fuse.") {
+        return is_root && mount.filesystem == b"overlay";
+    }
+    let is_local = LOCAL.contains(&mount.filesystem);
+    // A subvolume is a part of its file system and a partition to its users all the same.
+    let is_whole = mount.part == b"/" || is_root || is_local;
+    is_whole && (is_local || mount.source.starts_with(b"/"))
+}
+
+fn resource(root: &Root, mount: &Mount<'_>) -> Resource {
+    let mut fields = Fields::default();
+    let name = fields.text("name", &mount.source, TEXT_CAP);
+    let mount_path = fields.text("mount_path", &mount.path, PATH_CAP);
+    let filesystem = fields.text("filesystem", mount.filesystem, FILESYSTEM_CAP);
+    let (size_bytes, used_bytes) = space(root, mount).unzip();
+    Resource {
+        kind: ResourceKind::DiskPartition,
+        name,
+        mount_path: Some(mount_path),
+        filesystem: Some(filesystem),
+        size_bytes,
+        used_bytes,
+        escaped: fields.escaped,
+        truncated: fields.truncated,
+        ..Resource::default()
+    }
+}
+
+/// Size and what of it is taken; none where the path leads to another file system than the one that is mounted there
+/// (in a tree that was only copied, or where it is hidden).
+fn space(root: &Root, mount: &Mount<'_>) -> Option<(u64, u64)> {
+    if REMOTE.contains(&mount.filesystem) || mount.filesystem == b"9p" {
+        return None;
+    }
+    let path = std::str::from_utf8(&mount.path).ok()?;
+    let path = root.resolve(path).ok()?;
+    // btrfs and the like show another device number to programs than in the table.
+    let is_mounted = if root.is_host() {
+        LOCAL.contains(&mount.filesystem) || device_of(&path)? == mount.device
+    } else {
+        let above = device_of(path.parent()?)?;
+        device_of(&path)? == mount.device && above != mount.device
+    };
+    let space = if is_mounted { rustix::fs::statvfs(&path).ok()? } else { return None };
+    let bytes = |blocks: u64| blocks.saturating_mul(space.f_frsize);
+    Some((plausible(bytes(space.f_blocks))?, bytes(space.f_blocks.saturating_sub(space.f_bfree))))
+}
+
+fn device_of(path: &Path) -> Option<Vec<u8>> {
+    let device = std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(path).ok()?);
+    Some(format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device)).into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_file_systems_that_hold_files_count() {
+        for (line, counts) in [
+            ("1 0 254:0 / / rw - ext4 /dev/vda rw", true),
+            ("1 0 254:1 / /a\\040b rw shared:1 master:2 - xfs /dev/vdb1 rw", true),
+            ("1 0 254:0 /var/x /mnt rw - ext4 /dev/vda rw", false),
+            ("1 0 0:21 / /proc rw - proc proc rw", false),
+            ("1 0 0:21 / /run rw - tmpfs tmpfs rw", false),
+            ("1 0 0:21 /@home /home rw - btrfs /dev/vdc rw", true),
+            ("1 0 0:21 / /pool rw - zfs tank rw", true),
+            ("1 0 0:21 / /net rw - nfs4 server:/x rw", true),
+            ("1 0 0:21 / / rw - overlay overlay rw", true),
+            ("1 0 0:21 / /merged rw - overlay overlay rw", false),
+            ("1 0 0:21 / /auto rw - autofs /etc/auto.misc rw", false),
+        ] {
+            assert_eq!(holds_files(&mount(line.as_bytes()).unwrap()), counts, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_read_as_the_kernel_wrote_it() {
+        let line = b"1 0 254:1 / /a\\040b\\012\\\\xff rw shared:1 - xfs /dev/vdb1 rw";
+        assert_eq!(mount(line).unwrap().path, b"/a b\n\\\\xff");
+        assert_eq!(unescape(b"\\777\\04"), b"\\777\\04");
+        for torn in [&b""[..], b"1 0", b"1 0 1:1 / / rw", b"1 0 1:1 / / rw -", b"1 0 1:1 / rel rw - ext4 x rw"] {
+            assert!(mount(torn).is_none());
+        }
+    }
+}

@@ -1,0 +1,195 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, TcpListener, UdpSocket};
+use std::path::Path;
+use std::process::Command;
+
+use cwpp_collector::class::{Class, ClassSnapshot, Item, ListeningPort, Outcome, TransportProtocol};
+use cwpp_collector::{Root, collect};
+
+use crate::proc_tree::Fake;
+use crate::{Host, command, is_root, items, noon};
+
+fn ports(snapshot: &ClassSnapshot) -> Vec<ListeningPort> {
+    let port = |item: &Item| match item {
+        Item::ListeningPort(port) => Some(ListeningPort::clone(port)),
+        _ => None,
+    };
+    snapshot.items.iter().filter_map(port).collect()
+}
+
+type Port = (TransportProtocol, IpAddr, u16);
+
+/// What `ss` says: each port with the processes that hold it.
+fn ss() -> BTreeMap<Port, BTreeSet<u32>> {
+    let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tools/ss");
+    let output = Command::new(tool).args(["-H", "-l", "-n", "-t", "-u", "-p"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut found: BTreeMap<Port, BTreeSet<u32>> = BTreeMap::new();
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let protocol = if words[0] == "tcp" { TransportProtocol::Tcp } else { TransportProtocol::Udp };
+        let (address, port) = words[4].rsplit_once(':').unwrap();
+        let address = address.split('%').next().unwrap().trim_matches(['[', ']']);
+        let address = if address == "*" { "::" } else { address };
+        let pids = line.split("pid=").skip(1).map(|rest| rest.split(',').next().unwrap().parse().unwrap());
+        found
+            .entry((protocol, address.parse().unwrap(), port.parse().unwrap()))
+            .or_default()
+            .extend::<Vec<u32>>(pids.collect());
+    }
+    found
+}
+
+#[test]
+fn this_hosts_ports_and_their_processes_are_those_of_ss() {
+    let tcp = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("0.0.0.0:0").unwrap()];
+    let six = TcpListener::bind("[::1]:0").ok();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let connected = UdpSocket::bind("127.0.0.1:0").unwrap();
+    connected.connect(udp.local_addr().unwrap()).unwrap();
+
+    let before = ss();
+    let snapshot = collect(&Root::default(), noon()).class(Class::ListeningPort).unwrap().clone();
+    let after = ss();
+    assert_eq!(snapshot.outcome, Outcome::Complete);
+    let ports = ports(&snapshot);
+    let found: BTreeSet<Port> = ports.iter().map(|port| (port.protocol, port.bind_address, port.port)).collect();
+    // Other tests open and close ports meanwhile: what is there before and after counts, and what is in neither.
+    for port in before.keys().filter(|port| after.contains_key(port)) {
+        assert!(found.contains(port), "{port:?} is missing");
+    }
+    let own = |port: &ListeningPort| port.pid == Some(std::process::id());
+    for port in &ports {
+        let key = (port.protocol, port.bind_address, port.port);
+        let holders: Vec<&BTreeSet<u32>> = [&before, &after].into_iter().filter_map(|list| list.get(&key)).collect();
+        let Some(pid) = port.pid else { continue };
+        for holders in holders.iter().filter(|holders| !holders.is_empty()) {
+            assert!(holders.contains(&pid) || holders.is_disjoint(&pids(&before)), "{port:?} {holders:?}");
+        }
+        assert!(!own(port) || !holders.is_empty(), "{port:?} is made up");
+    }
+
+    let mine: BTreeSet<Port> =
+        ports.iter().filter(|port| own(port)).map(|p| (p.protocol, p.bind_address, p.port)).collect();
+    let opened = tcp.iter().chain(&six).map(|listener| (TransportProtocol::Tcp, listener.local_addr().unwrap()));
+    let opened = opened.chain([(TransportProtocol::Udp, udp.local_addr().unwrap())]);
+    for (protocol, address) in opened {
+        assert!(mine.contains(&(protocol, address.ip(), address.port())), "{protocol:?} {address}");
+    }
+    let address = connected.local_addr().unwrap();
+    assert!(!mine.contains(&(TransportProtocol::Udp, address.ip(), address.port())));
+    let port = ports.iter().find(|port| own(port)).unwrap();
+    assert_eq!(port.process_path.as_deref(), std::env::current_exe().unwrap().canonicalize().unwrap().to_str());
+    assert!(port.command_line.is_some() && port.user.is_some() && port.parent_pid.is_some());
+}
+
+fn pids(list: &BTreeMap<Port, BTreeSet<u32>>) -> BTreeSet<u32> {
+    list.values().flatten().copied().collect()
+}
+
+#[test]
+fn an_ordinary_user_sees_the_port_without_its_process() {
+    if !is_root() {
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let lines = command(Some(65_534), &["collect", "--json"]);
+    let found = items(&lines, "listening_port");
+    let port = found.iter().find(|port| port["port"] == listener.local_addr().unwrap().port()).unwrap();
+    assert_eq!((port.get("pid"), port.get("process_name")), (None, None));
+    let class = lines.iter().find(|line| line["record"] == "class" && line["class"] == "listening_port").unwrap();
+    assert_eq!(class["outcome"], "complete");
+    assert!(class["unread_sources"][0].as_str().unwrap().starts_with("/proc/*/fd of "));
+}
+
+const HEADER: &str =
+    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+
+fn line(address: &str, state: &str, inode: u64) -> String {
+    format!(
+        "   0: {address} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000     0        0 {inode} 1 0 100 0 0 10 0\n"
+    )
+}
+
+fn table(lines: &[String]) -> String {
+    format!("{HEADER}{}", lines.concat())
+}
+
+fn word(bytes: [u8; 4]) -> String {
+    format!("{:08X}", u32::from_ne_bytes(bytes))
+}
+
+fn tree() -> Host {
+    let any = word([0, 0, 0, 0]);
+    let local = word([127, 0, 0, 1]);
+    Host::new()
+        .started()
+        .with(
+            "proc/1/net/tcp",
+            table(&[
+                line(&format!("{any}:0050"), "0A", 11),
+                line(&format!("{local}:0051"), "01", 12),
+                line(&format!("{any}:0016"), "0A", 13),
+                "torn\n".to_owned(),
+            ]),
+        )
+        .with("proc/1/net/tcp6", table(&[line(&format!("{any}{any}{any}{any}:0050"), "0A", 11)]))
+        .with(
+            "proc/1/net/udp",
+            table(&[line(&format!("{local}:0035"), "07", 14), line(&format!("{local}:0036"), "01", 15)]),
+        )
+}
+
+#[test]
+fn a_shared_socket_is_the_oldest_process_of_each_program() {
+    let nginx = Fake {
+        pid: 9,
+        name: b"nginx",
+        args: &[b"nginx: master"],
+        exe: Some("/usr/sbin/nginx"),
+        start: 500,
+        sockets: &[11, 11, 99],
+        ..Fake::default()
+    };
+    let host = tree()
+        .process(&Fake { args: &[b"/sbin/init"], exe: Some("/sbin/init"), sockets: &[13], ..Fake::default() })
+        .process(&nginx)
+        .process(&Fake { pid: 8, start: 600, args: &[b"nginx: worker"], ..nginx.clone() })
+        .process(&Fake {
+            pid: 20,
+            name: b"sshd",
+            args: &[b"sshd"],
+            exe: Some("/usr/sbin/sshd"),
+            start: 700,
+            sockets: &[13],
+            ..Fake::default()
+        });
+    let snapshot = host.read(Class::ListeningPort);
+    assert_eq!((snapshot.outcome.clone(), snapshot.skipped_count), (Outcome::Complete, 1));
+    let found: Vec<(String, u16, Option<u32>)> =
+        ports(&snapshot).iter().map(|port| (port.bind_address.to_string(), port.port, port.pid)).collect();
+    let any = || "0.0.0.0".to_owned();
+    assert_eq!(
+        found,
+        [
+            (any(), 22, Some(1)),
+            (any(), 22, Some(20)),
+            (any(), 80, Some(9)),
+            ("::".to_owned(), 80, Some(9)),
+            ("127.0.0.1".to_owned(), 53, None)
+        ]
+    );
+    assert_eq!(host.read(Class::ListeningPort).digest(), snapshot.digest());
+}
+
+#[test]
+fn a_table_that_cannot_be_read_is_never_an_empty_one() {
+    assert!(matches!(Host::new().read(Class::ListeningPort).outcome, Outcome::NotPresent { .. }));
+    let host = tree();
+    std::fs::remove_file(host.path().join("proc/1/net/udp")).unwrap();
+    std::fs::create_dir(host.path().join("proc/1/net/udp")).unwrap();
+    assert!(matches!(host.read(Class::ListeningPort).outcome, Outcome::Unreadable { .. } | Outcome::NotPresent { .. }));
+    let without_ipv6 = tree();
+    std::fs::remove_file(without_ipv6.path().join("proc/1/net/tcp6")).unwrap();
+    assert_eq!(ports(&without_ipv6.read(Class::ListeningPort)).len(), 3);
+}
