@@ -11,15 +11,16 @@ use cwpp_contracts::erasure::v1::erasure_service_client::ErasureServiceClient;
 use cwpp_contracts::inventory::v1::asset_service_client::AssetServiceClient;
 use cwpp_contracts::inventory::v1::machine_service_client::MachineServiceClient;
 use cwpp_contracts::inventory::v1::*;
+use cwpp_inventory::asset::class::of_item;
 use prost::Message;
 use tonic::transport::Channel;
 use uuid::Uuid;
 
-const TENANT: u64 = 77;
+pub(crate) const TENANT: u64 = 77;
 
 /// Machines of one tenant, each with its own items.
 pub(crate) struct Fleet {
-    assets: AssetServiceClient<Channel>,
+    pub(crate) assets: AssetServiceClient<Channel>,
     machines: Vec<Machine>,
 }
 
@@ -47,8 +48,7 @@ impl Fleet {
     pub(crate) async fn enrol(
         address: SocketAddr,
         machines: usize,
-        accounts: usize,
-        packages: usize,
+        items: impl Fn(usize) -> Vec<AssetItem>,
     ) -> anyhow::Result<Self> {
         let channel = Channel::from_shared(format!("http://{address}"))?.connect().await?;
         let open = OpenTenantRequest { app_id: TENANT, incarnation: Uuid::now_v7().to_string() };
@@ -76,10 +76,18 @@ impl Fleet {
                 ..Default::default()
             };
             let id = client.register_machine(request).await?.into_inner().machine.context("a machine")?.machine_id;
-            let (items, classes) = items(n, accounts, packages);
-            enrolled.push(Machine { id, items, classes });
+            let items = items(n);
+            enrolled.push(Machine { id, classes: offers(&items), items });
         }
         Ok(Self { assets: AssetServiceClient::new(channel), machines: enrolled })
+    }
+
+    /// Gives every machine other items.
+    pub(crate) fn change(&mut self, items: impl Fn(usize) -> Vec<AssetItem>) {
+        for (n, machine) in self.machines.iter_mut().enumerate() {
+            machine.items = items(n);
+            machine.classes = offers(&machine.items);
+        }
     }
 
     /// Lets every machine report once, this many at a time.
@@ -116,12 +124,12 @@ impl Machine {
                 observed_time: Some(std::time::SystemTime::now().into()),
             };
             let answer = client.negotiate_report(request).await?.into_inner();
-            let wanted = answer.decisions.iter().filter(|d| d.decision() == Decision::Send).count();
-            if wanted == 0 {
+            let decided = answer.decisions.iter().filter(|d| d.decision() == Decision::Send);
+            let wanted: Vec<i32> = decided.map(|d| d.asset_class).collect();
+            if wanted.is_empty() {
                 return Ok(Outcome::Unchanged);
             }
-            anyhow::ensure!(wanted == self.classes.len(), "only some classes are wanted");
-            match client.report_assets(futures::stream::iter(self.stream(answer.report_token))).await {
+            match client.report_assets(futures::stream::iter(self.stream(answer.report_token, &wanted))).await {
                 Ok(_) => return Ok(Outcome::Applied),
                 Err(status) => match cwpp_chassis::status::reason(&status) {
                     Some(Reason::ReportBudget | Reason::Conflict | Reason::Overloaded) => {
@@ -137,12 +145,15 @@ impl Machine {
         }
     }
 
-    fn stream(&self, report_token: String) -> Vec<ReportAssetsRequest> {
+    fn stream(&self, report_token: String, wanted: &[i32]) -> Vec<ReportAssetsRequest> {
         let mut parts = Vec::new();
-        let chunks: Vec<_> = self.items.chunks(500).map(|items| ReportChunk { items: items.to_vec() }).collect();
+        let is_wanted =
+            |item: &&AssetItem| item.item.as_ref().is_some_and(|i| wanted.contains(&(of_item(i).class() as i32)));
+        let items: Vec<AssetItem> = self.items.iter().filter(is_wanted).cloned().collect();
+        let classes = self.classes.iter().filter(|c| wanted.contains(&c.asset_class)).cloned().collect();
+        let chunks: Vec<_> = items.chunks(500).map(|items| ReportChunk { items: items.to_vec() }).collect();
         let declared_bytes = chunks.iter().map(|c| c.encoded_len() as u64).sum();
-        let header =
-            ReportHeader { machine_id: self.id.clone(), report_token, classes: self.classes.clone(), declared_bytes };
+        let header = ReportHeader { machine_id: self.id.clone(), report_token, classes, declared_bytes };
         parts.push(report_assets_request::Part::Header(header));
         parts.extend(chunks.into_iter().map(report_assets_request::Part::Chunk));
         parts.push(report_assets_request::Part::End(ReportEnd {}));
@@ -150,54 +161,22 @@ impl Machine {
     }
 }
 
-/// Makes up the items of machine `n`: the same names on every machine, as on a real fleet, and own homes.
-fn items(n: usize, accounts: usize, packages: usize) -> (Vec<AssetItem>, Vec<ClassDigest>) {
-    let mut items = Vec::with_capacity(accounts + packages);
-    for i in 0..accounts {
-        let account = Account {
-            name: format!("user{i}"),
-            uid: 1000 + i as u32,
-            gid: 1000 + i as u32,
-            group_name: format!("user{i}"),
-            groups: vec!["adm".into(), "users".into()],
-            home: format!("/home/host-{n}/user{i}"),
-            shell: "/bin/bash".into(),
-            comment: format!("User number {i}"),
-            enabled: Some(true),
-            sudo: Some(i == 0),
-            interactive: true,
-            login_type: LoginType::Password.into(),
-            password_status: PasswordStatus::Normal.into(),
-            ..Default::default()
-        };
-        items.push(AssetItem { item: Some(asset_item::Item::Account(account)) });
-    }
-    for i in 0..packages {
-        let version = format!("{}.{}.{}-{}+deb12u{}", i % 7, i % 13, (i + n % 3) % 17, i % 5 + 1, i % 4);
-        let package = SystemPackage {
-            kind: PackageKind::Dpkg.into(),
-            name: format!("libexample-package-{i}"),
-            purl: format!("pkg:deb/debian/libexample-package-{i}@{version}?arch=amd64"),
-            version,
-            architecture: "amd64".into(),
-            source_name: format!("example-source-{}", i / 3),
-            install_time: Some(prost_types::Timestamp { seconds: 1_750_000_000 + i as i64, nanos: 0 }),
-            ..Default::default()
-        };
-        items.push(AssetItem { item: Some(asset_item::Item::SystemPackage(package)) });
-    }
-    let digest = |class: AssetClass, count: usize| ClassDigest {
-        asset_class: class.into(),
-        digest: bytes32(n),
-        items: count as u32,
-        found: 0,
-    };
-    (items, vec![digest(AssetClass::Account, accounts), digest(AssetClass::SystemPackage, packages)])
-}
-
-/// Returns 32 bytes that differ per machine; the service takes digests as opaque.
+/// Returns 32 bytes that differ per machine.
 fn bytes32(n: usize) -> Vec<u8> {
     let mut bytes = vec![0xa5; 32];
     bytes[..8].copy_from_slice(&(n as u64).to_be_bytes());
     bytes
+}
+
+/// Offers the classes of items that stand class by class; the service takes digests as opaque.
+fn offers(items: &[AssetItem]) -> Vec<ClassDigest> {
+    let class = |item: &AssetItem| item.item.as_ref().map(|item| of_item(item).class());
+    let one = |items: &[AssetItem]| {
+        let mut bytes = Vec::new();
+        items.iter().for_each(|item| item.encode_raw(&mut bytes));
+        let digest = blake3::hash(&bytes).as_bytes().to_vec();
+        let asset_class = items.first().and_then(class).unwrap_or_default().into();
+        ClassDigest { asset_class, digest, items: items.len() as u32, found: 0 }
+    };
+    items.chunk_by(|a, b| class(a) == class(b)).map(one).collect()
 }

@@ -1,30 +1,40 @@
-//! Measures reports of assets against a limit taken in the same run.
+//! Measures reports and lists of assets against limits taken in the same run.
 //!
-//! `cargo run --release -p cwpp-tests --bin bench -- --mysql mysql://root:…@127.0.0.1:3306 [--machines 500] [--runs 3]`
+//! `cargo run --release -p cwpp-tests --bin bench -- --mysql mysql://root:…@127.0.0.1:3306 [--machines 500] [--runs 3] [WHAT]`
 //!
-//! One run: the real inventory binary on a fresh database; every machine registers, reports once (the first report),
-//! and reports the same again (the unchanged report). Then the limit: the rows that this left behind, in all tables
-//! that a report writes, inserted raw into another fresh database with the same tables and indexes.
+//! `reports` (what is done where nothing is named): the real inventory binary on a fresh database; every machine
+//! registers, reports 1,000 items over all classes once (the first report), the same again (the unchanged report), 20
+//! changes over three classes, and 1,000 other items (delete and insert). Then the limit of the first: the rows that it
+//! left behind, in all tables that a report writes, inserted raw into another fresh database with the same tables.
+//! `in-flight`: the first report with every machine at once. `pages`: every order of a class with a million rows.
 
 #![allow(clippy::print_stdout, reason = "a program that prints what it measured")]
 
 mod fleet;
+mod items;
+mod pages;
 mod process;
 mod raw;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use cwpp_contracts::inventory::v1::{AssetClass, AssetItem};
 use cwpp_tests::process::Process;
 use sqlx::Connection;
 use sqlx::mysql::{MySqlConnection, MySqlPool};
 
 use crate::fleet::Fleet;
+use crate::items::{MIX, items};
 
-/// Tables that a report writes; liveness is the heartbeat's.
-const TABLES: &[&str] = &["asset_account", "asset_system_package", "asset_snapshot", "asset_count_delta"];
+/// Names the tables that a report writes, counts among them; liveness is the heartbeat's.
+async fn tables(pool: &MySqlPool) -> anyhow::Result<Vec<String>> {
+    let sql = "SELECT CAST(table_name AS CHAR) FROM information_schema.tables
+               WHERE table_schema = DATABASE() AND table_name LIKE 'asset\\_%' ORDER BY table_name";
+    Ok(sqlx::query_scalar(sql).fetch_all(pool).await?)
+}
 
 #[derive(Parser)]
 struct Arguments {
@@ -34,12 +44,6 @@ struct Arguments {
     /// Machines.
     #[arg(long, default_value_t = 500)]
     machines: usize,
-    /// Accounts of each.
-    #[arg(long, default_value_t = 24)]
-    accounts: usize,
-    /// Packages of each.
-    #[arg(long, default_value_t = 716)]
-    packages: usize,
     /// Reports in flight.
     #[arg(long, default_value_t = 16)]
     callers: usize,
@@ -49,6 +53,19 @@ struct Arguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// What is measured.
+    #[arg(value_enum, default_value_t = What::Reports)]
+    what: What,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    /// Reports against the raw insert.
+    Reports,
+    /// Reports of all machines at once.
+    InFlight,
+    /// Lists of a million rows.
+    Pages,
 }
 
 /// What one run measured.
@@ -64,6 +81,8 @@ struct Run {
     unchanged_seconds: f64,
     unchanged_cpu_ratio: f64,
     unchanged_rows_written: u64,
+    changed_seconds: f64,
+    replaced_seconds: f64,
     peak_mib: u64,
     ready_seconds: f64,
 }
@@ -79,6 +98,11 @@ struct Cpu {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    match arguments.what {
+        What::Reports => {}
+        What::InFlight => return in_flight(&arguments).await,
+        What::Pages => return pages::run(&arguments).await,
+    }
     let mut runs = Vec::new();
     for _ in 0..arguments.runs {
         runs.push(run(&arguments).await?);
@@ -90,9 +114,9 @@ async fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     println!(
-        "{} machines of {} rows, {} callers, {} runs; the median run:",
+        "{} machines of {} rows over all classes, {} callers, {} runs; the median run:",
         arguments.machines,
-        arguments.accounts + arguments.packages,
+        rows_of_a_machine(),
         arguments.callers,
         runs.len()
     );
@@ -115,7 +139,56 @@ async fn main() -> anyhow::Result<()> {
         "  unchanged        {:.2} s, {:.0} times less CPU of all processes, {} rows written",
         median.unchanged_seconds, median.unchanged_cpu_ratio, median.unchanged_rows_written
     );
+    println!(
+        "  20 changes       {:.2} s, all replaced {:.2} s: {:.1} times faster",
+        median.changed_seconds,
+        median.replaced_seconds,
+        median.replaced_seconds / median.changed_seconds
+    );
     println!("  inventory        peak {} MiB, ready in {:.2} s", median.peak_mib, median.ready_seconds);
+    Ok(())
+}
+
+fn rows_of_a_machine() -> usize {
+    MIX.iter().map(|(_, count)| count).sum()
+}
+
+/// A machine's items, none of them changed.
+fn plain(n: usize) -> Vec<AssetItem> {
+    items(n, &MIX, 0, |_| 0)
+}
+
+/// Starts inventory on a fresh database.
+async fn start(
+    arguments: &Arguments,
+    admin: &mut MySqlConnection,
+    folder: &Path,
+) -> anyhow::Result<(Process, String, Duration)> {
+    let url = fresh(&arguments.mysql, admin, "cwpp_bench_reports").await?;
+    Process::migrate("cwpp-inventory", &[("database.url", url.clone())])?;
+    let settings = [("database.url", url.clone()), ("log.level", "warn".into())];
+    let mut inventory = Process::start("cwpp-inventory", &settings, folder)?;
+    let ready = inventory.ready(Duration::from_secs(20)).await?;
+    Ok((inventory, url, ready))
+}
+
+/// Every machine reports at the same moment.
+async fn in_flight(arguments: &Arguments) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut admin = MySqlConnection::connect(&arguments.mysql).await?;
+    let (mut inventory, ..) = start(arguments, &mut admin, folder.path()).await?;
+    let fleet = Fleet::enrol(inventory.grpc, arguments.machines, plain).await?;
+    let first = fleet.report(arguments.machines).await?;
+    let peak = process::peak_mib(inventory.id())?;
+    inventory.stop()?;
+    println!(
+        "{} reports of {} rows in flight: {} applied in {:.2} s, {} sent again; inventory peak {peak} MiB",
+        arguments.machines,
+        rows_of_a_machine(),
+        first.applied,
+        first.time.as_secs_f64(),
+        first.retries
+    );
     Ok(())
 }
 
@@ -123,20 +196,10 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Run> {
     let folder = tempfile::tempdir()?;
     let mut admin = MySqlConnection::connect(&arguments.mysql).await?;
     let mysqld = mysqld(&mut admin).await?;
-    let (reports, raw) = (
-        fresh(&arguments.mysql, &mut admin, "cwpp_bench_reports").await?,
-        fresh(&arguments.mysql, &mut admin, "cwpp_bench_raw").await?,
-    );
-    for url in [&reports, &raw] {
-        Process::migrate("cwpp-inventory", &[("database.url", url.clone())])?;
-    }
-    let mut inventory = Process::start(
-        "cwpp-inventory",
-        &[("database.url", reports.clone()), ("log.level", "warn".into())],
-        folder.path(),
-    )?;
-    let ready = inventory.ready(Duration::from_secs(20)).await?;
-    let fleet = Fleet::enrol(inventory.grpc, arguments.machines, arguments.accounts, arguments.packages).await?;
+    let raw = fresh(&arguments.mysql, &mut admin, "cwpp_bench_raw").await?;
+    Process::migrate("cwpp-inventory", &[("database.url", raw.clone())])?;
+    let (mut inventory, reports, ready) = start(arguments, &mut admin, folder.path()).await?;
+    let mut fleet = Fleet::enrol(inventory.grpc, arguments.machines, plain).await?;
 
     let me = std::process::id();
     let cpu = || anyhow::Ok([process::cpu(me)?, process::cpu(inventory.id())?, process::cpu(mysqld)?]);
@@ -150,7 +213,9 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Run> {
         arguments.machines
     );
     let pool = MySqlPool::connect(&reports).await?;
-    let rows_before = written(&pool).await?;
+    let tables = tables(&pool).await?;
+    settle(&pool).await?;
+    let rows_before = written(&pool, &tables).await?;
     let quiet = cpu()?;
     let unchanged = fleet.report(arguments.callers).await?;
     let after = cpu()?;
@@ -160,19 +225,33 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Run> {
         unchanged.unchanged,
         arguments.machines
     );
-    let unchanged_rows_written = written(&pool).await? - rows_before;
+    let unchanged_rows_written = written(&pool, &tables).await? - rows_before;
+    let machines = raw::copy_out(&pool, &tables).await?;
+    let rows: u64 = machines.iter().flat_map(|m| m.values()).map(|rows| rows.len() as u64).sum();
+
+    fleet.change(|n| {
+        items(n, &MIX, 0, |class| match class {
+            AssetClass::Process => 10,
+            AssetClass::ListeningPort | AssetClass::SystemPackage => 5,
+            _ => 0,
+        })
+    });
+    let changed = fleet.report(arguments.callers).await?;
+    fleet.change(|n| items(n, &MIX, 1000, |_| 0));
+    let replaced = fleet.report(arguments.callers).await?;
+    for round in [&changed, &replaced] {
+        anyhow::ensure!(round.applied == arguments.machines, "{} reports were applied", round.applied);
+    }
     let peak_mib = process::peak_mib(inventory.id())?;
     inventory.stop()?;
 
-    let machines = raw::copy_out(&pool, TABLES).await?;
-    let rows: u64 = machines.iter().flat_map(|m| m.values()).map(|rows| rows.len() as u64).sum();
     pool.close().await;
     let raw_before = process::cpu(mysqld)?;
     let raw_time = raw::insert(&raw, machines, 4).await?;
     let raw_cpu = process::cpu(mysqld)? - raw_before;
 
-    let items = (arguments.machines * (arguments.accounts + arguments.packages)) as f64;
-    let a_row = |from: Duration, to: Duration| (to - from).as_secs_f64() * 1e6 / items;
+    let all = (arguments.machines * rows_of_a_machine()) as f64;
+    let a_row = |from: Duration, to: Duration| (to - from).as_secs_f64() * 1e6 / all;
     let total = |from: &[Duration; 3], to: &[Duration; 3]| {
         from.iter().zip(to).map(|(a, b)| (*b - *a).as_secs_f64()).sum::<f64>()
     };
@@ -187,10 +266,12 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Run> {
             inventory: a_row(before[1], between[1]),
             mysqld: a_row(before[2], between[2]),
         },
-        raw_cpu_us_a_row: raw_cpu.as_secs_f64() * 1e6 / items,
+        raw_cpu_us_a_row: raw_cpu.as_secs_f64() * 1e6 / all,
         unchanged_seconds: unchanged.time.as_secs_f64(),
         unchanged_cpu_ratio: total(&before, &between) / total(&quiet, &after).max(0.001),
         unchanged_rows_written,
+        changed_seconds: changed.time.as_secs_f64(),
+        replaced_seconds: replaced.time.as_secs_f64(),
         peak_mib,
         ready_seconds: ready.as_secs_f64(),
     })
@@ -217,15 +298,27 @@ async fn mysqld(admin: &mut MySqlConnection) -> anyhow::Result<u32> {
     Ok(text.trim().parse()?)
 }
 
+/// Waits until the changes of counts are folded, so that the folder's writes are nobody else's.
+async fn settle(pool: &MySqlPool) -> anyhow::Result<()> {
+    for _ in 0..600 {
+        let pending: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM asset_count_delta").fetch_one(pool).await?;
+        if pending == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    anyhow::bail!("changes of counts are pending for a minute")
+}
+
 /// Counts what was ever written into the tables of a report, by the server's own statistics.
-async fn written(pool: &MySqlPool) -> anyhow::Result<u64> {
+async fn written(pool: &MySqlPool, tables: &[String]) -> anyhow::Result<u64> {
     let mut rows = 0;
-    for table in TABLES {
+    for table in tables {
         let (n,): (i64,) = sqlx::query_as(
             "SELECT CAST(COALESCE(SUM(count_insert + count_update + count_delete), 0) AS SIGNED)
              FROM performance_schema.table_io_waits_summary_by_table WHERE object_schema = DATABASE() AND object_name = ?",
         )
-        .bind(*table)
+        .bind(table)
         .fetch_one(pool)
         .await?;
         rows += n.unsigned_abs();

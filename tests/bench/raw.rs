@@ -16,14 +16,14 @@ const ROWS: usize = 200;
 type MachineRows = BTreeMap<String, Vec<String>>;
 
 /// Reads all rows of these tables, grouped by machine; rows without a machine go with the first.
-pub(crate) async fn copy_out(pool: &MySqlPool, tables: &[&str]) -> anyhow::Result<Vec<MachineRows>> {
+pub(crate) async fn copy_out(pool: &MySqlPool, tables: &[String]) -> anyhow::Result<Vec<MachineRows>> {
     let mut machines: BTreeMap<Vec<u8>, MachineRows> = BTreeMap::new();
     for table in tables {
         let columns = sqlx::query(
             "SELECT CAST(column_name AS CHAR) AS c, CAST(data_type AS CHAR) AS t FROM information_schema.columns
              WHERE table_schema = DATABASE() AND table_name = ? ORDER BY ordinal_position",
         )
-        .bind(*table)
+        .bind(table)
         .fetch_all(pool)
         .await?;
         anyhow::ensure!(!columns.is_empty(), "no table {table}");
@@ -54,7 +54,7 @@ pub(crate) async fn copy_out(pool: &MySqlPool, tables: &[&str]) -> anyhow::Resul
             let literal: Vec<u8> =
                 row.try_get::<Vec<u8>, _>("r").or_else(|_| row.try_get::<String, _>("r").map(String::into_bytes))?;
             let literal = String::from_utf8(literal).context("a literal")?;
-            machines.entry(machine).or_default().entry((*table).to_owned()).or_default().push(literal);
+            machines.entry(machine).or_default().entry(table.clone()).or_default().push(literal);
         }
     }
     // Rows without a machine (one delta row a report) are dealt out evenly.
