@@ -14,6 +14,7 @@ pub mod query;
 pub mod receive;
 pub mod row;
 mod rpc;
+pub mod sieve;
 pub mod snapshot;
 pub mod store;
 pub mod token;

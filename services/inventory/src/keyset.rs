@@ -186,12 +186,26 @@ impl List {
         size: u64,
     ) -> StoreResult<(Vec<QueryResult>, Option<Cursor>)> {
         let edge = match &self.residual {
-            Some(_) => match db.query_one(&self.edge(cursor)).await? {
-                Some(row) => Some(self.cursor(&row)?),
-                None => None,
-            },
+            Some(_) => self.look(db, cursor).await?,
             None => None,
         };
+        self.until(db, cursor, edge, size).await
+    }
+
+    /// Finds how far a page may look; none where that is to the end.
+    pub async fn look(&self, db: &impl ConnectionTrait, cursor: Option<&Cursor>) -> StoreResult<Option<Cursor>> {
+        let row = db.query_one(&self.edge(cursor)).await?;
+        Ok(row.map(|row| self.cursor(&row)).transpose()?)
+    }
+
+    /// Reads a part of a page that looks no further than an edge, and where to go on: the edge where that was reached.
+    pub async fn until(
+        &self,
+        db: &impl ConnectionTrait,
+        cursor: Option<&Cursor>,
+        edge: Option<Cursor>,
+        size: u64,
+    ) -> StoreResult<(Vec<QueryResult>, Option<Cursor>)> {
         let mut rows = db.query_all(&self.rows(cursor, edge.as_ref(), size + 1)).await?;
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         if rows.len() <= size {
@@ -202,7 +216,8 @@ impl List {
         Ok((rows, next))
     }
 
-    fn cursor(&self, row: &QueryResult) -> Result<Cursor, DbErr> {
+    /// Reads where a row stands in the order.
+    pub fn cursor(&self, row: &QueryResult) -> Result<Cursor, DbErr> {
         self.order.iter().map(|by| Mark::read(row, by)).collect()
     }
 }

@@ -16,6 +16,7 @@
 
 mod maven;
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 /// Whose order of versions it is.
@@ -41,7 +42,7 @@ impl Ecosystem {
 /// A version of an ecosystem, read once and compared often. Versions of different ecosystems are in the order of these.
 #[derive(Debug, Clone)]
 pub struct Version<'a> {
-    text: &'a str,
+    text: Cow<'a, str>,
     ecosystem: Ecosystem,
     /// None where the text is no version.
     read: Option<Read<'a>>,
@@ -66,7 +67,27 @@ impl<'a> Version<'a> {
             Ecosystem::Maven => maven::Version::read(text).map(Read::Maven),
             Ecosystem::SemVer => text.strip_prefix('v').unwrap_or(text).parse().ok().map(Read::SemVer),
         };
-        Self { text, ecosystem, read }
+        Self { text: Cow::Borrowed(text), ecosystem, read }
+    }
+
+    /// Copies what is borrowed, so that the version can be kept.
+    pub fn into_owned(self) -> Version<'static> {
+        let read = self.read.map(|read| match read {
+            Read::Dpkg(version) => Read::Dpkg(version),
+            Read::Rpm(evr) => {
+                let owned = |text: &str| Cow::Owned(text.to_owned());
+                Read::Rpm(rpm_version::Evr::new(owned(evr.epoch()), owned(evr.version()), owned(evr.release())))
+            }
+            Read::PyPi(version) => Read::PyPi(version),
+            Read::Maven(version) => Read::Maven(version),
+            Read::SemVer(version) => Read::SemVer(version),
+        });
+        Version { text: Cow::Owned(self.text.into_owned()), ecosystem: self.ecosystem, read }
+    }
+
+    /// Returns whose order it has.
+    pub fn ecosystem(&self) -> Ecosystem {
+        self.ecosystem
     }
 
     /// Says whether the text is a version of its ecosystem.
@@ -75,8 +96,8 @@ impl<'a> Version<'a> {
     }
 
     /// Returns the text.
-    pub fn as_str(&self) -> &'a str {
-        self.text
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 }
 
@@ -103,7 +124,7 @@ impl Ord for Version<'_> {
             (Some(Read::PyPi(a)), Some(Read::PyPi(b))) => a.cmp(b),
             (Some(Read::Maven(a)), Some(Read::Maven(b))) => a.cmp(b),
             (Some(Read::SemVer(a)), Some(Read::SemVer(b))) => a.cmp_precedence(b),
-            (None, None) => self.text.cmp(other.text),
+            (None, None) => self.text.cmp(&other.text),
             (a, b) => a.is_some().cmp(&b.is_some()),
         };
         self.ecosystem.cmp(&other.ecosystem).then(read)

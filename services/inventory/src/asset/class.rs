@@ -36,6 +36,7 @@ use uuid::Uuid;
 use super::check::{Check, instant};
 use super::natural_key::{NaturalKey, short};
 use super::row::Sink;
+use super::sieve::Sieve;
 use crate::keyset::Of;
 
 pub use account::Account;
@@ -122,11 +123,18 @@ pub struct Plan {
     pub range: Condition,
     /// Conditions that are looked for among the rows of the range.
     pub residual: Option<Condition>,
+    /// A condition that is asked of each row of the range, because the database cannot tell it.
+    pub sieve: Option<Sieve>,
 }
 
 impl Plan {
     fn new(order: Order, asked: bool) -> Self {
-        Self { order, asked, range: Condition::all(), residual: None }
+        Self { order, asked, range: Condition::all(), residual: None, sieve: None }
+    }
+
+    fn sift(mut self, sieve: Option<Sieve>) -> Self {
+        self.sieve = sieve;
+        self
     }
 
     fn ranged(mut self, condition: Condition) -> Self {

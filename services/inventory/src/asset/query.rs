@@ -2,19 +2,24 @@
 
 use cwpp_chassis::{Error, Reason, Violations};
 use cwpp_contracts::inventory::v1 as api;
+use cwpp_contracts::inventory::v1::asset_item::Item;
 use cwpp_contracts::inventory::v1::asset_query::Query;
 use cwpp_storage::{HasTenant, StoreResult, TenantRead, Tenanted};
 use sea_orm::sea_query::{Condition, Expr, ExprTrait};
-use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QuerySelect, QueryTrait};
+use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryResult, QuerySelect, QueryTrait};
 use uuid::Uuid;
 
 use super::check::timestamp;
 use super::class::{Class, Plan, Whose, drive, of_query};
+use super::sieve::Sieve;
 use crate::keyset::{By, Cursor, List, Of};
 use crate::machine;
 
 /// Most machines that a host filter may resolve to.
 pub const MOST_HOSTS: usize = 500;
+
+/// Rows that are held against a sieve at a time.
+const SIFTED: u64 = 1000;
 
 const MACHINE: By = By { column: "machine_id", of: Of::Key };
 const KEY: By = By { column: "item_key", of: Of::Key };
@@ -99,7 +104,7 @@ impl Hosts {
 impl Asked {
     /// Spells the list on these machines, or on all.
     pub fn list(&self, whose: &(impl HasTenant + Sync), machines: Option<&[Uuid]>) -> List {
-        let Plan { order, asked, range, residual } = &self.plan;
+        let Plan { order, asked, range, residual, .. } = &self.plan;
         let mut rows = self.class.rows(Whose(whose));
         rows.cond_where(range.clone());
         let by = By { column: order.column, of: order.of };
@@ -125,6 +130,41 @@ impl Asked {
         }
     }
 
+    fn load(&self, rows: Vec<QueryResult>) -> StoreResult<Vec<(QueryResult, Item)>> {
+        let load = |row: QueryResult| self.class.load(&row).map(|item| (row, item));
+        Ok(rows.into_iter().map(load).collect::<Result<_, _>>()?)
+    }
+
+    /// Reads a page of what passes a sieve. It looks at no more rows than a page with residual conditions does.
+    async fn sift(
+        &self,
+        read: &TenantRead,
+        list: &List,
+        sieve: &Sieve,
+        after: Option<&Cursor>,
+        size: u64,
+    ) -> StoreResult<(Vec<(QueryResult, Item)>, Option<Cursor>)> {
+        let edge = list.look(read, after).await?;
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let (mut kept, mut cursor) = (Vec::new(), after.cloned());
+        loop {
+            let (rows, next) = list.until(read, cursor.as_ref(), edge.clone(), SIFTED).await?;
+            for (row, item) in self.load(rows)? {
+                if sieve.passes(&item) {
+                    if let Some((last, _)) = kept.last().filter(|_| kept.len() == size) {
+                        let next = list.cursor(last)?;
+                        return Ok((kept, Some(next)));
+                    }
+                    kept.push((row, item));
+                }
+            }
+            if next == edge {
+                return Ok((kept, edge));
+            }
+            cursor = next;
+        }
+    }
+
     /// Reads a page, and where to go on.
     pub async fn page(
         &self,
@@ -136,9 +176,16 @@ impl Asked {
         if machines.as_ref().is_some_and(Vec::is_empty) {
             return Ok((Vec::new(), None));
         }
-        let (rows, next) = self.list(read, machines.as_deref()).page(read, after, size).await?;
+        let list = self.list(read, machines.as_deref());
+        let (rows, next) = match &self.plan.sieve {
+            Some(sieve) => self.sift(read, &list, sieve, after, size).await?,
+            None => {
+                let (rows, next) = list.page(read, after, size).await?;
+                (self.load(rows)?, next)
+            }
+        };
         let mut ids: Vec<Uuid> = Vec::new();
-        for row in &rows {
+        for (row, _) in &rows {
             ids.push(row.try_get("", "machine_id")?);
         }
         let places = ids.clone();
@@ -146,10 +193,10 @@ impl Asked {
         ids.dedup();
         let hosts = machine::store::get_many(read, &ids).await?;
         let mut assets = Vec::with_capacity(rows.len());
-        for (row, machine_id) in rows.iter().zip(places) {
+        for ((row, item), machine_id) in rows.into_iter().zip(places) {
             assets.push(api::Asset {
                 host: hosts.get(&machine_id).map(machine::entity::Model::host),
-                item: Some(api::AssetItem { item: Some(self.class.load(row)?) }),
+                item: Some(api::AssetItem { item: Some(item) }),
                 first_seen_time: Some(timestamp(row.try_get("", "first_seen_at")?)),
                 update_time: Some(timestamp(row.try_get("", "updated_at")?)),
             });

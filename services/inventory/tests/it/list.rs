@@ -105,6 +105,7 @@ both! {
             version: "v".repeat(256),
             kind: 9,
             order: SystemPackageOrder::InstallTime.into(),
+            version_below: String::new(),
         };
         let hosts = HostFilter { machine_ids: vec!["x".into()], name: Some(StringMatch { how: None }), ip_address: Some(prefix("")) };
         let request = ListAssetsRequest { hosts: Some(hosts), ..small(ask(tenant.app_id, packages(query)), -1) };

@@ -10,4 +10,5 @@ mod list;
 mod machine;
 mod property;
 mod report;
+mod version;
 mod world;

@@ -6,6 +6,7 @@ use cwpp_contracts::inventory::v1 as api;
 use cwpp_contracts::inventory::v1::system_package_query::Driving;
 use cwpp_contracts::inventory::v1::{AssetClass, PackageKind, SystemPackageOrder};
 use cwpp_storage::{Registry, Tenanted};
+use cwpp_versions::Ecosystem;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::SelectStatement;
 use sea_orm::{FromQueryResult, QueryResult, QueryTrait};
@@ -14,6 +15,7 @@ use super::{Class, Column as Own, Item, Order, Plan, Query, Whose, drive, enumer
 use crate::asset::check::{Check, instant, timestamp};
 use crate::asset::natural_key::NaturalKey;
 use crate::asset::row::Sink;
+use crate::asset::sieve::{Bound, Sieve};
 use crate::keyset::Of;
 
 static COLUMNS: [Own; 9] = [
@@ -80,6 +82,15 @@ impl ActiveModelBehavior for ActiveModel {}
 
 impl Tenanted for Entity {
     const APP_ID: Column = Column::AppId;
+}
+
+/// Returns whose order of versions a package manager has.
+fn ecosystem(kind: i32) -> Option<Ecosystem> {
+    match PackageKind::try_from(kind).ok()? {
+        PackageKind::Unspecified => None,
+        PackageKind::Rpm => Some(Ecosystem::Rpm),
+        PackageKind::Dpkg => Some(Ecosystem::Dpkg),
+    }
 }
 
 /// The class.
@@ -194,7 +205,15 @@ impl Class for SystemPackage {
         if enumerated::<PackageKind>("query.system_package.kind", q.kind, violations) {
             plan = plan.and(Column::Kind.eq(q.kind as i16));
         }
-        plan
+        let name = q.driving.as_ref().map(|Driving::Name(by)| by);
+        let ecosystems = ecosystem(q.kind).map_or_else(|| vec![Ecosystem::Dpkg, Ecosystem::Rpm], |one| vec![one]);
+        let bound = Bound::read("query.system_package", &q.version_below, name, &ecosystems, violations);
+        plan.sift(bound.map(|bound| {
+            Sieve::new(move |item| match item {
+                Item::SystemPackage(p) => ecosystem(p.kind).is_some_and(|of| bound.is_above(of, &p.version)),
+                _ => false,
+            })
+        }))
     }
 
     fn register(&self, registry: Registry) -> Registry {
