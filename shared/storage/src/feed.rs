@@ -21,6 +21,8 @@ use crate::guard::{SystemRead, SystemTx, TenantRead, TenantTx, Want, Writes};
 const BATCH: u64 = 500;
 /// How often the relay looks when nobody woke it: for writers in other processes.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often marks of what is gone are looked through.
+const SWEEP: Duration = Duration::from_secs(600);
 /// How long a relay holds its lease after the last look.
 const LEASE: Duration = Duration::from_secs(5);
 
@@ -180,9 +182,16 @@ impl Db {
         let scope = SystemScope::job(Job::FeedRelay);
         let holder = Uuid::new_v4();
         let mut woken = self.appended().subscribe();
+        let mut swept = tokio::time::Instant::now();
         loop {
             if let Err(e) = self.relay_while_any(&scope, holder).await {
                 tracing::warn!(error = ?e, "the feed relay failed and goes on");
+            }
+            if swept.elapsed() > SWEEP {
+                swept = tokio::time::Instant::now();
+                if let Err(e) = self.forget_marks(&scope, crate::mark::KEPT).await {
+                    tracing::warn!(error = ?e, "old marks could not be forgotten; the next round will");
+                }
             }
             let _ = tokio::time::timeout(LOOK, woken.changed()).await;
         }
@@ -201,7 +210,8 @@ impl Db {
     }
 
     async fn feed_waits(&self) -> Result<bool> {
-        Ok(!self.catalogue("SELECT 1 FROM feed_pending LIMIT 1", &[]).await?.is_empty())
+        Ok(!self.catalogue("SELECT 1 FROM feed_pending LIMIT 1", &[]).await?.is_empty()
+            || !self.catalogue("SELECT 1 FROM feed_mark_pending LIMIT 1", &[]).await?.is_empty())
     }
 
     /// Runs one round of the relay over all tenants; returns how many entries got their position. Rounds of two
@@ -216,7 +226,7 @@ impl Db {
                     .collect::<StoreResult<Vec<_>>>()
             })
             .await?;
-        let mut moved = 0;
+        let mut moved = self.relay_marks(scope).await?;
         for (app_id, feed) in &waiting {
             let tenant = scope.tenant(AppId::from_row(*app_id));
             match self.write_wanting(&tenant, Want::Position, |tx| async move { position(&tx, feed).await }).await {
@@ -234,16 +244,25 @@ impl Db {
     }
 }
 
-/// Moves a tenant's waiting entries into the feed.
-async fn position(tx: &TenantTx, feed: &str) -> StoreResult<u64> {
+/// Takes the feed's next sequence. The first statement of a relay's transaction: the row orders relays, so that they
+/// commit in the order of their sequence.
+pub(crate) async fn next_sequence(tx: &TenantTx, feed: &str) -> StoreResult<i64> {
     let backend = tx.get_database_backend();
-    let app_id = tx.app_id().get();
-    // This row first: it orders relays, so that heads commit in the order of their sequence.
     let next = "UPDATE feed_sequence SET sequence = sequence + 1 WHERE feed = ?";
     if tx.execute_raw(Statement::from_sql_and_values(backend, next, [feed.into()])).await?.rows_affected() == 0 {
         let sql = "INSERT INTO feed_sequence (feed, sequence) VALUES (?, 1)";
         tx.execute_raw(Statement::from_sql_and_values(backend, sql, [feed.into()])).await.or_repeat()?;
     }
+    let sql = "SELECT sequence FROM feed_sequence WHERE feed = ?";
+    let row = tx.query_one_raw(Statement::from_sql_and_values(backend, sql, [feed.into()])).await?;
+    Ok(row.map(|row| row.try_get("", "sequence")).transpose()?.unwrap_or_default())
+}
+
+/// Moves a tenant's waiting entries into the feed.
+async fn position(tx: &TenantTx, feed: &str) -> StoreResult<u64> {
+    let backend = tx.get_database_backend();
+    let app_id = tx.app_id().get();
+    let sequence = next_sequence(tx, feed).await?;
     let sql =
         "SELECT entry_id, body, written_at FROM feed_pending WHERE app_id = ? AND feed = ? ORDER BY entry_id LIMIT ?";
     let rows = tx
@@ -252,17 +271,6 @@ async fn position(tx: &TenantTx, feed: &str) -> StoreResult<u64> {
     if rows.is_empty() {
         return Ok(0);
     }
-    let sequence: i64 = match tx
-        .query_one_raw(Statement::from_sql_and_values(
-            backend,
-            "SELECT sequence FROM feed_sequence WHERE feed = ?",
-            [feed.into()],
-        ))
-        .await?
-    {
-        Some(row) => row.try_get("", "sequence")?,
-        None => return Ok(0),
-    };
     let head = "SELECT position FROM feed_head WHERE app_id = ? AND feed = ?";
     let head = tx.query_one_raw(Statement::from_sql_and_values(backend, head, [app_id.into(), feed.into()])).await?;
     let mut position: i64 = head.as_ref().map(|r| r.try_get("", "position")).transpose()?.unwrap_or(0);

@@ -13,6 +13,7 @@ pub mod guard;
 pub mod keys;
 pub mod lease;
 mod line;
+pub mod mark;
 pub mod migrate;
 pub mod once;
 pub mod page;
@@ -21,6 +22,7 @@ mod retry;
 mod session;
 mod tenanted;
 mod transact;
+pub mod watch;
 
 pub use config::Database;
 pub use db::Db;

@@ -9,6 +9,9 @@ use sea_orm::{ColumnTrait, ColumnType, EntityTrait, IdenStatic, Iterable, Primar
 use crate::error::translate;
 use crate::migrate::Migration;
 
+/// The indexes that followers read across tenants: all others begin with the tenant.
+const ACROSS: [&str; 2] = ["feed_head_sequence", "feed_mark_sequence"];
+
 /// What a column holds, as far as cursors and exports care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -215,7 +218,7 @@ impl Registry {
         for row in db.catalogue(dialect.index_heads(), &[]).await? {
             let get = |column: &str| row.try_get::<String>("", column).map_err(translate);
             let (table, index, head) = (get("tbl")?, get("idx")?, get("col")?);
-            if tenants.contains(&table) && head != "app_id" && index != "feed_head_sequence" {
+            if tenants.contains(&table) && head != "app_id" && !ACROSS.contains(&index.as_str()) {
                 found.push(format!("{table}: index {index} begins with {head}"));
             }
         }

@@ -4,8 +4,9 @@ use std::sync::LazyLock;
 
 use cwpp_contracts::common::v1::DataClass;
 
-use super::{Migration, Table};
-use crate::registry::Kind::{Bytes, Int, Text, Time, Uuid};
+use super::{Migration, Table, column};
+use crate::Type;
+use crate::registry::Kind::{Bool, Bytes, Int, Text, Time, Uuid};
 use crate::registry::{Erasable, Global, Kind};
 
 /// Returns storage's migrations, which come before a service's.
@@ -71,7 +72,7 @@ pub(crate) fn migrations() -> Vec<Migration> {
                 .time("changed_at")
                 .key(&["app_id", "feed"]),
         ),
-        // Serves the followers, who ask across tenants which heads rose: the one index that does not begin with the tenant.
+        // Serves the followers, who ask across tenants which heads rose: with that of marks the one index that does not begin with the tenant.
         Migration::index("0008_feed_head_sequence", "feed_head_sequence", "feed_head", &["feed", "sequence"]),
         Migration::table(
             "0009_feed_sequence",
@@ -95,6 +96,33 @@ pub(crate) fn migrations() -> Vec<Migration> {
         ),
         // Serves the sweep of old request ids.
         Migration::index("0013_idempotency_age", "idempotency_age", "idempotency", &["app_id", "created_at"]),
+        Migration::table(
+            "0014_feed_mark_pending",
+            Table::of_tenant("feed_mark_pending")
+                .varchar("feed", 32)
+                .uuid("entry_id")
+                .uuid("entry_key")
+                .bool("gone")
+                .key(&["app_id", "feed", "entry_id"]),
+        ),
+        Migration::table(
+            "0015_feed_mark",
+            Table::of_tenant("feed_mark")
+                .varchar("feed", 32)
+                .uuid("entry_key")
+                .big("sequence")
+                .bool("gone")
+                .big("marked_micros")
+                .key(&["app_id", "feed", "entry_key"]),
+        ),
+        // Serves the readers of marks, who go through those of all tenants in one order.
+        Migration::index(
+            "0016_feed_mark_sequence",
+            "feed_mark_sequence",
+            "feed_mark",
+            &["feed", "sequence", "entry_key"],
+        ),
+        Migration::column("0017_feed_forgotten", "feed_sequence", column("forgotten", Type::Big).default("0")),
     ]
 }
 
@@ -113,6 +141,12 @@ pub(crate) fn erasable() -> &'static [Erasable] {
         vec![
             table("feed_pending", 3, &[app_id, feed, ("entry_id", Uuid), ("body", Bytes), ("written_at", Time)]),
             table("feed", 3, &[app_id, feed, ("position", Int), ("body", Bytes), ("written_at", Time)]),
+            table("feed_mark_pending", 3, &[app_id, feed, ("entry_id", Uuid), ("entry_key", Uuid), ("gone", Bool)]),
+            table(
+                "feed_mark",
+                3,
+                &[app_id, feed, ("entry_key", Uuid), ("sequence", Int), ("gone", Bool), ("marked_micros", Int)],
+            ),
             table("feed_head", 2, &[app_id, feed, ("position", Int), ("sequence", Int), ("changed_at", Time)]),
             table("feed_cursor", 2, &[app_id, ("source", Text), ("incarnation", Uuid), ("position", Int)]),
             table(
@@ -142,7 +176,7 @@ pub(crate) fn global() -> &'static [Global] {
                 "erasure_run",
                 "progress of a purge by incarnation: table names and numbers; its position is emptied with the last row",
             ),
-            table("feed_sequence", "one counter per feed"),
+            table("feed_sequence", "two counters per feed"),
             table("feed_follow", "how far this service has followed another's feed"),
             table("lease", "who does which job"),
             table("schema_migration", "which steps of the schema were made"),

@@ -14,6 +14,7 @@ mod erase;
 mod feed;
 mod guards;
 mod lease;
+mod mark;
 mod migrate;
 mod once;
 mod page;
