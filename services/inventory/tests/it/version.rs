@@ -67,6 +67,28 @@ both! {
         assert_eq!(found(&w.list(request).await.0), deb);
     }
 
+    async fn jars_are_held_against_the_order_of_maven(w: World) {
+        let tenant = w.tenant().await;
+        let jar = |version: &str| {
+            let path = format!("/opt/app/lib/log4j-core-{version}.jar");
+            let jar = JarPackage { name: "log4j-core".into(), version: version.into(), path, ..Default::default() };
+            AssetItem { item: Some(Item::JarPackage(jar)) }
+        };
+        let items = ["2.9.1", "2.15.0-rc1", "2.15.0", "2.17.1", "2.3.2-SNAPSHOT", ""].map(jar);
+        w.report(&w.host(&tenant, "web-1").await, &[AssetClass::JarPackage], &items).await;
+        let driving = Some(jar_package_query::Driving::Name(exact("log4j-core")));
+        let query = JarPackageQuery { driving, version_below: "2.15.0".into(), ..Default::default() };
+        let (rows, _) = w.list(ask(tenant.app_id, Query::JarPackage(query))).await;
+        let mut versions: Vec<_> = rows.iter().map(|row| match row.item.as_ref().unwrap().item.as_ref() {
+            Some(Item::JarPackage(jar)) => jar.version.clone(),
+            _ => panic!("no jar"),
+        }).collect();
+        versions.sort();
+        assert_eq!(versions, ["2.15.0-rc1", "2.3.2-SNAPSHOT", "2.9.1"]);
+        let query = JarPackageQuery { version_below: "2".into(), ..Default::default() };
+        assert_eq!(fields(w.page(ask(tenant.app_id, Query::JarPackage(query))).await), ["query.jar_package.version_below"]);
+    }
+
     async fn a_bound_without_an_exact_name_or_that_is_no_version_is_refused(w: World) {
         let tenant = w.tenant().await;
         let wrong = async |query: SystemPackageQuery| fields(w.page(ask(tenant.app_id, packages(query))).await);

@@ -6,6 +6,7 @@ use cwpp_contracts::inventory::v1 as api;
 use cwpp_contracts::inventory::v1::jar_package_query::Driving;
 use cwpp_contracts::inventory::v1::{AssetClass, JarKind, JarPackageOrder};
 use cwpp_storage::{Registry, Tenanted};
+use cwpp_versions::Ecosystem;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::SelectStatement;
 use sea_orm::{FromQueryResult, QueryResult, QueryTrait};
@@ -16,6 +17,7 @@ use super::{
 use crate::asset::check::Check;
 use crate::asset::natural_key::NaturalKey;
 use crate::asset::row::Sink;
+use crate::asset::sieve::{Bound, Sieve};
 use crate::keyset::Of;
 
 static COLUMNS: [Own; 11] = [
@@ -215,7 +217,14 @@ impl Class for JarPackage {
         if let Some(executable) = q.executable {
             plan = plan.and(Column::Executable.eq(executable));
         }
-        plan
+        let name = q.driving.as_ref().map(|Driving::Name(by)| by);
+        let bound = Bound::read("query.jar_package", &q.version_below, name, &[Ecosystem::Maven], violations);
+        plan.sift(bound.map(|bound| {
+            Sieve::new(move |item| match item {
+                Item::JarPackage(p) => bound.is_above(Ecosystem::Maven, &p.version),
+                _ => false,
+            })
+        }))
     }
 
     fn register(&self, registry: Registry) -> Registry {
