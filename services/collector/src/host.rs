@@ -4,8 +4,9 @@ use std::cell::OnceCell;
 
 use chrono::{DateTime, Utc};
 
-use crate::class::Describer;
+use crate::class::{Class, ClassSnapshot, Describer, Names, Outcome, Sites};
 use crate::process::Processes;
+use crate::product::{Instance, Programs};
 use crate::{ReadError, Root};
 
 /// One collection of one host.
@@ -14,12 +15,23 @@ pub struct Host<'a> {
     now: DateTime<Utc>,
     processes: OnceCell<Result<Processes, ReadError>>,
     describer: OnceCell<Option<Describer>>,
+    programs: OnceCell<Programs>,
+    sites: OnceCell<Sites>,
+    names: OnceCell<Names>,
 }
 
 impl<'a> Host<'a> {
     /// The host below `root`. Nothing is read yet.
     pub fn new(root: &'a Root, now: DateTime<Utc>) -> Self {
-        Host { root, now, processes: OnceCell::new(), describer: OnceCell::new() }
+        Host {
+            root,
+            now,
+            processes: OnceCell::new(),
+            describer: OnceCell::new(),
+            programs: OnceCell::new(),
+            sites: OnceCell::new(),
+            names: OnceCell::new(),
+        }
     }
 
     /// Its file tree.
@@ -40,5 +52,41 @@ impl<'a> Host<'a> {
     /// What is known of its processes beyond their own files; none where they cannot be read, or not be told apart.
     pub(crate) fn describer(&self) -> Option<&Describer> {
         self.describer.get_or_init(|| Describer::read(self.root, self.processes().ok()?)).as_ref()
+    }
+
+    /// The names of its users and groups.
+    pub(crate) fn names(&self) -> &Names {
+        self.names.get_or_init(|| Names::read(self.root))
+    }
+
+    /// The known products that run or are installed.
+    pub(crate) fn programs(&self) -> &Programs {
+        self.programs.get_or_init(|| Programs::find(self.root, self.processes().ok()))
+    }
+
+    /// An empty snapshot of a class that comes from what runs; failed when that cannot be seen.
+    pub(crate) fn snapshot_of_running(&self, class: Class) -> ClassSnapshot {
+        match self.processes() {
+            Ok(_) => {
+                let mut snapshot = ClassSnapshot::new(class);
+                if self.programs().has_hidden() {
+                    snapshot.unread_sources.push("/proc/*/exe".to_owned());
+                }
+                snapshot
+            }
+            Err(e) if e.is_missing() => ClassSnapshot::failed(class, Outcome::NotPresent { reason: e.to_string() }),
+            Err(e) => ClassSnapshot::failed(class, Outcome::Unreadable { reason: e.to_string() }),
+        }
+    }
+
+    /// The sites of the web servers that run.
+    pub(crate) fn sites(&self) -> &Sites {
+        self.sites.get_or_init(|| Sites::find(self))
+    }
+
+    /// The name of the user that an instance runs as, by its own file tree.
+    pub(crate) fn user_of(&self, instance: &Instance) -> Option<String> {
+        let uid = instance.uid?;
+        Some(if instance.is_foreign { Names::read(&instance.view).user(uid) } else { self.names().user(uid) })
     }
 }

@@ -6,15 +6,18 @@
 pub mod authlog;
 pub mod class;
 pub mod command;
+mod config;
 pub mod container;
 mod cost;
 mod host;
 pub mod machine;
 pub mod process;
+mod product;
 mod redact;
 pub mod report;
 mod root;
 mod snapshot;
+mod socket;
 pub mod spool;
 mod text;
 

@@ -13,7 +13,7 @@ const LINK_CAP: usize = 40;
 
 /// The root of the file tree that is read, `/` unless told. Symbolic links below another root are
 /// followed inside it, as `chroot` would, so that a mounted host never leads back to the collector's own files.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Root(PathBuf);
 
 /// Why a file could not be read.

@@ -51,6 +51,13 @@ impl Fields {
     }
 }
 
+impl Fields {
+    /// A field that may be absent; an empty one is.
+    pub(crate) fn optional(&mut self, name: &str, text: Option<&str>, limit: usize) -> Option<String> {
+        text.filter(|text| !text.is_empty()).map(|text| self.text(name, text.as_bytes(), limit))
+    }
+}
+
 /// Lines without their end (`\n` or `\r\n`), with their number from one.
 pub(crate) fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     bytes.split(|&byte| byte == b'\n').enumerate().map(|(at, line)| (at + 1, line.strip_suffix(b"\r").unwrap_or(line)))

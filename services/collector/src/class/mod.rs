@@ -1,23 +1,39 @@
 //! The classes of things on a host: one file per class, one [`ClassSnapshot`] each.
 
 mod account;
+mod database_instance;
 mod environment_variable;
 mod kernel_module;
 mod listening_port;
 mod process;
 mod resource;
-mod system_package;
+mod software_application;
+pub(crate) mod system_package;
+mod web_application;
+mod web_framework;
+mod web_service;
+mod web_site;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use account::Names;
 pub use account::{Account, LoginType, PasswordStatus};
+pub use database_instance::{DatabaseInstance, DatabaseKind};
 pub use environment_variable::{EnvironmentVariable, VariableScope};
 pub use kernel_module::KernelModule;
 pub use listening_port::{ListeningPort, TransportProtocol};
 pub(crate) use process::Describer;
 pub use process::{Process, ProcessState};
 pub use resource::{Resource, ResourceKind};
+pub use software_application::SoftwareApplication;
 pub use system_package::{PackageKind, SystemPackage};
+pub use web_application::{WebApplication, WebPlugin};
+pub use web_framework::{ProgrammingLanguage, WebFramework};
+pub use web_service::{WebService, WebServiceKind};
+pub(crate) use web_site::Sites;
+pub use web_site::{WebProtocol, WebSite, WebSitePath};
+
+pub use crate::product::SoftwareKind;
 
 use crate::Host;
 
@@ -42,19 +58,37 @@ pub enum Class {
     EnvironmentVariable,
     /// Loaded modules of the kernel.
     KernelModule,
+    /// Known programs that run or are installed.
+    SoftwareApplication,
+    /// Database servers.
+    DatabaseInstance,
+    /// Web applications below the roots of sites.
+    WebApplication,
+    /// Web servers.
+    WebService,
+    /// Web frameworks of what runs.
+    WebFramework,
+    /// Sites of web servers.
+    WebSite,
     /// Packages of the system's package manager.
     SystemPackage,
 }
 
 impl Class {
     /// Every class, in the order in which they are reported.
-    pub const ALL: [Class; 7] = [
+    pub const ALL: [Class; 13] = [
         Class::Resource,
         Class::Account,
         Class::ListeningPort,
         Class::Process,
         Class::EnvironmentVariable,
         Class::KernelModule,
+        Class::SoftwareApplication,
+        Class::DatabaseInstance,
+        Class::WebApplication,
+        Class::WebService,
+        Class::WebFramework,
+        Class::WebSite,
         Class::SystemPackage,
     ];
 
@@ -67,6 +101,12 @@ impl Class {
             Class::Process => "process",
             Class::EnvironmentVariable => "environment_variable",
             Class::KernelModule => "kernel_module",
+            Class::SoftwareApplication => "software_application",
+            Class::DatabaseInstance => "database_instance",
+            Class::WebApplication => "web_application",
+            Class::WebService => "web_service",
+            Class::WebFramework => "web_framework",
+            Class::WebSite => "web_site",
             Class::SystemPackage => "system_package",
         }
     }
@@ -80,6 +120,12 @@ impl Class {
             Class::Process => process::read(host),
             Class::EnvironmentVariable => environment_variable::read(host.root()),
             Class::KernelModule => kernel_module::read(host.root()),
+            Class::SoftwareApplication => software_application::read(host),
+            Class::DatabaseInstance => database_instance::read(host),
+            Class::WebApplication => web_application::read(host),
+            Class::WebService => web_service::read(host),
+            Class::WebFramework => web_framework::read(host),
+            Class::WebSite => web_site::read(host),
             Class::SystemPackage => system_package::read(host.root()),
         }
     }
@@ -101,6 +147,18 @@ pub enum Item {
     EnvironmentVariable(EnvironmentVariable),
     /// A loaded module of the kernel.
     KernelModule(KernelModule),
+    /// A known program.
+    SoftwareApplication(SoftwareApplication),
+    /// A database server.
+    DatabaseInstance(Box<DatabaseInstance>),
+    /// A web application.
+    WebApplication(Box<WebApplication>),
+    /// A web server.
+    WebService(WebService),
+    /// A web framework.
+    WebFramework(WebFramework),
+    /// A site of a web server.
+    WebSite(Box<WebSite>),
     /// A package of the system's package manager.
     SystemPackage(SystemPackage),
 }
@@ -130,7 +188,16 @@ impl Item {
                 parameters: std::collections::BTreeMap::new(),
                 ..module.clone()
             }),
-            Item::EnvironmentVariable(_) | Item::SystemPackage(_) => self.clone(),
+            Item::WebFramework(framework) => Item::WebFramework(WebFramework { pid: None, ..framework.clone() }),
+            Item::DatabaseInstance(database) => {
+                Item::DatabaseInstance(Box::new(DatabaseInstance { pid: 0, ..DatabaseInstance::clone(database) }))
+            }
+            Item::EnvironmentVariable(_)
+            | Item::SoftwareApplication(_)
+            | Item::WebApplication(_)
+            | Item::WebService(_)
+            | Item::WebSite(_)
+            | Item::SystemPackage(_) => self.clone(),
         }
     }
 }
@@ -202,6 +269,11 @@ impl ClassSnapshot {
 
     pub(crate) fn failed(class: Class, outcome: Outcome) -> Self {
         ClassSnapshot { outcome, ..ClassSnapshot::new(class) }
+    }
+
+    /// True when the class could be read.
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(self.outcome, Outcome::Complete | Outcome::Truncated { .. })
     }
 
     pub(crate) fn skip(&mut self, source: &str, line: usize, reason: &str) {

@@ -13,6 +13,9 @@ mod proc_tree;
 mod process;
 mod report;
 mod resource;
+mod running;
+mod server;
+mod site;
 mod spool;
 mod system_package;
 

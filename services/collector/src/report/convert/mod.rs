@@ -1,8 +1,14 @@
 //! What was read, as messages of the contracts: one file per class, and one for the events.
 
 mod account;
+mod database_instance;
 mod event;
+mod software_application;
 mod system_package;
+mod web_application;
+mod web_framework;
+mod web_service;
+mod web_site;
 
 use chrono::{DateTime, Utc};
 use cwpp_contracts::inventory::v1 as inventory;
@@ -23,6 +29,12 @@ pub(super) fn time(time: DateTime<Utc>) -> prost_types::Timestamp {
 pub(super) fn class(class: Class) -> Option<inventory::AssetClass> {
     match class {
         Class::Account => Some(inventory::AssetClass::Account),
+        Class::SoftwareApplication => Some(inventory::AssetClass::SoftwareApplication),
+        Class::DatabaseInstance => Some(inventory::AssetClass::DatabaseInstance),
+        Class::WebApplication => Some(inventory::AssetClass::WebApplication),
+        Class::WebService => Some(inventory::AssetClass::WebService),
+        Class::WebFramework => Some(inventory::AssetClass::WebFramework),
+        Class::WebSite => Some(inventory::AssetClass::WebSite),
         Class::SystemPackage => Some(inventory::AssetClass::SystemPackage),
         _ => None,
     }
@@ -63,6 +75,12 @@ pub(super) fn item(item: &Item) -> Option<inventory::AssetItem> {
     use inventory::asset_item::Item as Wire;
     let item = match item {
         Item::Account(account) => Wire::Account(account::message(account)),
+        Item::SoftwareApplication(application) => Wire::SoftwareApplication(software_application::message(application)),
+        Item::DatabaseInstance(database) => Wire::DatabaseInstance(database_instance::message(database)),
+        Item::WebApplication(application) => Wire::WebApplication(web_application::message(application)),
+        Item::WebService(service) => Wire::WebService(web_service::message(service)),
+        Item::WebFramework(framework) => Wire::WebFramework(web_framework::message(framework)),
+        Item::WebSite(site) => Wire::WebSite(web_site::message(site)),
         Item::SystemPackage(package) => Wire::SystemPackage(system_package::message(package)),
         _ => return None,
     };

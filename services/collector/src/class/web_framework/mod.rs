@@ -1,0 +1,92 @@
+//! Web frameworks of the programs that run: in the library folders of Python and Node.js, in the lock files of Ruby and
+//! PHP, and in the archives that Java's processes hold.
+
+mod libraries;
+mod table;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Class, ClassSnapshot, Item, WebServiceKind};
+use crate::Host;
+use crate::text::Fields;
+use table::Framework;
+
+const TEXT_CAP: usize = 255;
+const PATH_CAP: usize = 4_096;
+
+/// The language of a framework.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum ProgrammingLanguage {
+    Java,
+    Python,
+    Php,
+    Node,
+    Ruby,
+}
+
+/// A web framework. What is unknown is absent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebFramework {
+    /// The name.
+    pub name: String,
+    /// The version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The language.
+    pub language: ProgrammingLanguage,
+    /// The web server that it runs in, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<WebServiceKind>,
+    /// Where it lies.
+    pub path: String,
+    /// How many archives it has; 0 outside of Java.
+    pub jar_count: u32,
+    /// A process that uses it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// True when a field held bytes that are no UTF-8, shown as `\xNN`.
+    pub escaped: bool,
+    /// The fields that were too long and were cut.
+    pub truncated: Vec<String>,
+}
+
+/// A framework as it was found.
+struct Found {
+    framework: &'static Framework,
+    version: String,
+    path: String,
+    service: Option<WebServiceKind>,
+    pid: u32,
+    jars: u32,
+}
+
+pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
+    let mut snapshot = host.snapshot_of_running(Class::WebFramework);
+    if !snapshot.is_read() {
+        return snapshot;
+    }
+    let mut items: BTreeMap<(String, Option<String>, String), WebFramework> = BTreeMap::new();
+    for found in libraries::find(host) {
+        let mut fields = Fields::default();
+        let item = WebFramework {
+            name: found.framework.name.to_owned(),
+            version: fields.optional("version", Some(&found.version), TEXT_CAP),
+            language: found.framework.language,
+            service: found.service,
+            path: fields.text("path", found.path.as_bytes(), PATH_CAP),
+            jar_count: found.jars,
+            pid: Some(found.pid),
+            escaped: fields.escaped,
+            truncated: fields.truncated,
+        };
+        // Several processes of one program use the same; the oldest stands for them.
+        let key = (item.name.clone(), item.version.clone(), item.path.clone());
+        items.entry(key).and_modify(|one| one.jar_count = one.jar_count.max(item.jar_count)).or_insert(item);
+    }
+    snapshot.fill(items.into_values().map(Item::WebFramework).collect());
+    snapshot
+}

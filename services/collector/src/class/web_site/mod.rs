@@ -1,0 +1,261 @@
+//! Sites of the web servers that run: nginx's server blocks, Apache's virtual hosts, Tomcat's hosts.
+
+mod apache;
+mod nginx;
+mod tomcat;
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Class, ClassSnapshot, Item, Names, WebServiceKind};
+use crate::config::{Complaint, Reader};
+use crate::product::Instance;
+use crate::text::Fields;
+use crate::{Host, Root};
+
+const TEXT_CAP: usize = 255;
+const PATH_CAP: usize = 4_096;
+const SHORT_CAP: usize = 1_024;
+/// The most paths of one site that are reported.
+const PATHS_CAP: usize = 500;
+/// The most sites of one server; beyond what a report takes they are of no use.
+const SITES_CAP: usize = 100_000;
+
+/// The protocol of a site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum WebProtocol {
+    Http,
+    Https,
+}
+
+/// A path of a site. What is unknown is absent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebSitePath {
+    /// The path in the URL, or a pattern as the server writes it.
+    pub virtual_path: String,
+    /// The folder; absent where something else answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub real_path: Option<String>,
+    /// The owner of the folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// The group of the folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The permission bits in octal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permission: Option<String>,
+}
+
+/// A site. What is unknown is absent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebSite {
+    /// The protocol.
+    pub protocol: WebProtocol,
+    /// The domain, or a pattern as the server writes it; empty for the default site.
+    pub domain: String,
+    /// The port.
+    pub port: u16,
+    /// The address that it is bound to; empty means every one.
+    pub bind_address: String,
+    /// The web server.
+    pub service: WebServiceKind,
+    /// The root folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root_path: Option<String>,
+    /// The owner of the root folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root_owner: Option<String>,
+    /// The permission bits of the root folder in octal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root_permission: Option<String>,
+    /// The user that the server runs as.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The path of the server's configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_path: Option<String>,
+    /// The command line of the server, without secrets.
+    pub command_line: String,
+    /// The first 500 paths.
+    pub paths: Vec<WebSitePath>,
+    /// How many paths there are.
+    pub path_count: u32,
+    /// True when a field held bytes that are no UTF-8, shown as `\xNN`.
+    pub escaped: bool,
+    /// The fields that were too long and were cut.
+    pub truncated: Vec<String>,
+}
+
+/// A site as a configuration describes it, for all classes that start from it.
+#[derive(Debug, Clone)]
+pub(crate) struct Site {
+    pub(crate) service: WebServiceKind,
+    /// The process of its server.
+    pub(crate) pid: u32,
+    pub(crate) view: Root,
+    pub(crate) bindings: Vec<Binding>,
+    pub(crate) domains: Vec<String>,
+    pub(crate) root: Option<String>,
+    /// Paths in the URL with their folders.
+    pub(crate) paths: Vec<(String, Option<String>)>,
+}
+
+/// Where a site listens.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Binding {
+    pub(crate) protocol: WebProtocol,
+    /// Empty for every address.
+    pub(crate) address: String,
+    pub(crate) port: u16,
+}
+
+/// What the reader of a server's configuration says.
+struct Described {
+    bindings: Vec<Binding>,
+    domains: Vec<String>,
+    root: Option<String>,
+    paths: Vec<(String, Option<String>)>,
+}
+
+/// All sites of a host, with what was left out of their configurations.
+#[derive(Debug, Default)]
+pub(crate) struct Sites {
+    pub(crate) all: Vec<Site>,
+    complaints: Vec<Complaint>,
+}
+
+impl Sites {
+    pub(crate) fn find(host: &Host<'_>) -> Self {
+        let mut sites = Sites::default();
+        for instance in host.programs().iter().filter(|instance| instance.is_running()) {
+            let (Some(service), Some(config)) = (WebServiceKind::of(instance), &instance.config) else { continue };
+            let mut reader = Reader::new(&instance.view);
+            let mut described = match service {
+                WebServiceKind::Nginx | WebServiceKind::Tengine | WebServiceKind::Openresty => {
+                    nginx::sites(&mut reader, config, instance)
+                }
+                WebServiceKind::Apache | WebServiceKind::Ihs => apache::sites(&mut reader, config, instance),
+                WebServiceKind::Tomcat => tomcat::sites(&mut reader, config, instance),
+                _ => continue,
+            };
+            described.truncate(SITES_CAP.saturating_sub(sites.all.len()));
+            sites.complaints.extend(reader.complaints());
+            sites.all.extend(described.into_iter().map(|described| Site {
+                service,
+                pid: instance.pid,
+                view: instance.view.clone(),
+                bindings: described.bindings,
+                domains: described.domains,
+                root: described.root,
+                paths: described.paths,
+            }));
+        }
+        sites
+    }
+}
+
+pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
+    let mut snapshot = host.snapshot_of_running(Class::WebSite);
+    if !snapshot.is_read() {
+        return snapshot;
+    }
+    let sites = host.sites();
+    for complaint in &sites.complaints {
+        snapshot.skip(&complaint.path, complaint.line, complaint.reason);
+    }
+    let mut found: BTreeMap<(WebProtocol, String, u16, String), WebSite> = BTreeMap::new();
+    for site in &sites.all {
+        let Some(instance) = host.programs().iter().find(|instance| instance.pid == site.pid) else { continue };
+        let template = template(host, site, instance);
+        for binding in &site.bindings {
+            for domain in &site.domains {
+                let mut item = WebSite { protocol: binding.protocol, port: binding.port, ..template.clone() };
+                let mut fields = Fields { escaped: item.escaped, truncated: std::mem::take(&mut item.truncated) };
+                item.domain = fields.text("domain", domain.as_bytes(), TEXT_CAP);
+                item.bind_address = fields.text("bind_address", binding.address.as_bytes(), TEXT_CAP);
+                (item.escaped, item.truncated) = (fields.escaped, fields.truncated);
+                match found.entry((item.protocol, item.domain.clone(), item.port, item.bind_address.clone())) {
+                    Entry::Vacant(entry) => _ = entry.insert(item),
+                    // The server itself ignores the later one.
+                    Entry::Occupied(_) => {
+                        let source = instance.config.as_deref().unwrap_or_default();
+                        snapshot.skip(source, 0, "another site has the same protocol, domain, port and address");
+                    }
+                }
+            }
+        }
+    }
+    snapshot.fill(found.into_values().map(|item| Item::WebSite(Box::new(item))).collect());
+    snapshot
+}
+
+/// A site without its domain and where it listens.
+fn template(host: &Host<'_>, site: &Site, instance: &Instance) -> WebSite {
+    let own_names = instance.is_foreign.then(|| Names::read(&instance.view));
+    let names = own_names.as_ref().unwrap_or_else(|| host.names());
+    let mut fields = Fields { escaped: instance.escaped, truncated: Vec::new() };
+    let facts = |path: &str| {
+        let metadata = site.view.metadata(path).ok()?;
+        let permission = format!("{:04o}", metadata.permissions().mode() & 0o7777);
+        Some((names.user(metadata.uid()), names.group(metadata.gid()), permission))
+    };
+    let root = site.root.as_deref().and_then(facts);
+    let mut paths = Vec::new();
+    for (virtual_path, real_path) in site.paths.iter().take(PATHS_CAP) {
+        let found = real_path.as_deref().and_then(facts);
+        let (owner, group, permission) = match found {
+            Some((owner, group, permission)) => (Some(owner), Some(group), Some(permission)),
+            None => (None, None, None),
+        };
+        paths.push(WebSitePath {
+            virtual_path: fields.text("paths", virtual_path.as_bytes(), SHORT_CAP),
+            real_path: fields.optional("paths", real_path.as_deref(), SHORT_CAP),
+            owner,
+            group,
+            permission,
+        });
+    }
+    fields.truncated.dedup();
+    WebSite {
+        protocol: WebProtocol::Http,
+        domain: String::new(),
+        port: 0,
+        bind_address: String::new(),
+        service: site.service,
+        root_path: fields.optional("root_path", site.root.as_deref(), PATH_CAP),
+        root_owner: root.as_ref().map(|(owner, _, _)| owner.clone()),
+        root_permission: root.map(|(_, _, permission)| permission),
+        user: fields.optional("user", host.user_of(instance).as_deref(), TEXT_CAP),
+        config_path: fields.optional("config_path", instance.config.as_deref(), PATH_CAP),
+        command_line: fields.text("command_line", instance.command_line.as_bytes(), PATH_CAP),
+        path_count: u32::try_from(site.paths.len()).unwrap_or(u32::MAX),
+        paths,
+        escaped: fields.escaped,
+        truncated: fields.truncated,
+    }
+}
+
+/// Splits `address:port`; either may be missing, and IPv6 stands in brackets.
+fn split_address(text: &str) -> (&str, Option<&str>) {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (address, after) = rest.split_once(']').unwrap_or((rest, ""));
+        return (address, after.strip_prefix(':'));
+    }
+    match text.split_once(':') {
+        Some((address, port)) => (address, Some(port)),
+        None if text.bytes().all(|byte| byte.is_ascii_digit()) => ("", Some(text)),
+        None => (text, None),
+    }
+}
+
+/// A folder with another below it.
+pub(super) fn joined(folder: &str, path: &str) -> String {
+    let whole = format!("{}/{}", folder.trim_end_matches('/'), path.trim_start_matches('/'));
+    if whole.len() > 1 { whole.trim_end_matches('/').to_owned() } else { whole }
+}

@@ -1,0 +1,391 @@
+//! Which known products run on the host: processes of one product that descend from each other are one instance.
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::unix::fs::MetadataExt;
+
+use super::{Options, PRODUCTS, Product, installed, version};
+use crate::class::system_package::{self, Owner};
+use crate::process::{Process, Processes};
+use crate::text::Fields;
+use crate::{Root, redact};
+
+/// Programs that run others' programs: what they run is told by an argument.
+const INTERPRETERS: [&str; 9] = ["java", "python", "pypy", "node", "nodejs", "ruby", "perl", "php", "beam.smp"];
+/// So many arguments of an interpreter are looked at.
+const MARKERS_CAP: usize = 2_000;
+/// The most bytes of a path or an argument that are looked at.
+const TEXT_CAP: usize = 32 << 10;
+/// So many ancestors are followed.
+const ANCESTORS_CAP: usize = 64;
+/// MySQL's word for reading no configuration at all.
+const NO_CONFIG: &str = "--no-defaults";
+/// A working process' title that stands in place of its arguments begins with the program's name and one of these.
+const TITLES: [&str; 2] = [": master process ", ": master "];
+
+/// A known product on the host: processes that descend from each other, or an executable that does not run.
+#[derive(Debug, Clone)]
+pub(crate) struct Instance {
+    pub(crate) product: &'static Product,
+    /// The process that all others of the instance descend from; 0 when it does not run.
+    pub(crate) pid: u32,
+    /// All processes of the instance, sorted.
+    pub(crate) pids: Vec<u32>,
+    pub(crate) uid: Option<u32>,
+    /// The file tree that the process sees: the host's, or a container's.
+    pub(crate) view: Root,
+    /// True when that tree is not the host's.
+    pub(crate) is_foreign: bool,
+    pub(crate) container_id: Option<String>,
+    pub(crate) options: Options,
+    /// The command line without secrets.
+    pub(crate) command_line: String,
+    /// The path of the executable, as the process sees it.
+    pub(crate) exe: Option<String>,
+    pub(crate) cwd: Option<String>,
+    /// The folder in which it is installed.
+    pub(crate) home: Option<String>,
+    /// The configuration file that it reads.
+    pub(crate) config: Option<String>,
+    /// True when an option names that file, false when it is the usual one.
+    pub(crate) is_config_named: bool,
+    pub(crate) version: Option<String>,
+    /// The package of the executable.
+    pub(crate) package: Option<String>,
+    /// True when a text held bytes that are no UTF-8.
+    pub(crate) escaped: bool,
+}
+
+impl Instance {
+    pub(crate) fn is_running(&self) -> bool {
+        !self.pids.is_empty()
+    }
+}
+
+/// All known products on a host, ordered by product and process; those that do not run come first.
+#[derive(Debug, Default)]
+pub(crate) struct Programs {
+    all: Vec<Instance>,
+    hidden: bool,
+}
+
+impl Programs {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Instance> {
+        self.all.iter()
+    }
+
+    /// Those of a product.
+    pub(crate) fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Instance> {
+        self.iter().filter(move |instance| instance.product.name == name)
+    }
+
+    /// True when the executables of some processes may not be seen.
+    pub(crate) fn has_hidden(&self) -> bool {
+        self.hidden
+    }
+
+    /// Finds them; without processes only those that are installed.
+    pub(crate) fn find(root: &Root, processes: Option<&Processes>) -> Self {
+        let known = Known::new();
+        let trees = processes.map(|processes| trees(&known, processes)).unwrap_or_default();
+        let mut installed = installed::find(root, &known);
+        let running = || processes.into_iter().flat_map(Processes::iter).filter(|process| !process.is_kernel);
+        let exes = running().filter_map(|process| process.exe.as_deref());
+        let wanted = exes.chain(installed.keys().map(String::as_bytes)).collect();
+        let owners = system_package::owners(root, &wanted);
+        let mut all = Vec::new();
+        for (product, pid, pids) in trees {
+            let Some(process) = processes.and_then(|processes| processes.get(pid)) else { continue };
+            let instance = Instance::running(root, process, product, pids, &owners);
+            if let Some(exe) = instance.exe.as_ref().filter(|_| !instance.is_foreign) {
+                installed.remove(exe);
+            }
+            all.push(instance);
+        }
+        all.extend(installed.into_iter().map(|(path, product)| Instance::installed(root, path, product, &owners)));
+        all.sort_by(|a, b| (a.product.name, a.pid, &a.exe).cmp(&(b.product.name, b.pid, &b.exe)));
+        let hidden = running().any(|process| process.exe.is_none() && process.state != b'Z');
+        Programs { all, hidden }
+    }
+}
+
+/// The processes of known products: of each tree of them the first, and all.
+fn trees(known: &Known, processes: &Processes) -> Vec<(&'static Product, u32, Vec<u32>)> {
+    let mut products: BTreeMap<u32, &'static Product> = BTreeMap::new();
+    for process in processes.iter().filter(|process| !process.is_kernel) {
+        if let Some(product) = known.recognise(process) {
+            products.insert(process.pid, product);
+        }
+    }
+    let mut trees: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for (&pid, product) in &products {
+        let mut top = pid;
+        for _ in 0..ANCESTORS_CAP {
+            let Some(parent) = processes.get(top).map(|process| process.ppid) else { break };
+            if !products.get(&parent).is_some_and(|other| std::ptr::eq(*other, *product)) || parent == top {
+                break;
+            }
+            top = parent;
+        }
+        trees.entry(top).or_default().push(pid);
+    }
+    trees.into_iter().filter_map(|(pid, pids)| Some((*products.get(&pid)?, pid, pids))).collect()
+}
+
+type Owners = HashMap<Vec<u8>, Owner>;
+
+impl Instance {
+    fn running(root: &Root, process: &Process, product: &'static Product, pids: Vec<u32>, owners: &Owners) -> Self {
+        let mut fields = Fields::default();
+        let mut shown = |bytes: &[u8]| fields.text("", bytes, TEXT_CAP);
+        let args: Vec<String> = process.args().map(&mut shown).collect();
+        // Where the executable may not be seen, the process says what it is.
+        let said = args.first().filter(|arg| arg.starts_with('/')).and_then(|arg| arg.split([' ', ':']).next());
+        let loaded = loaded(process).map(&mut shown);
+        let exe = loaded.clone().or_else(|| process.exe.as_deref().map(&mut shown)).or_else(|| said.map(str::to_owned));
+        let cwd = process.cwd.as_deref().map(&mut shown);
+        let command_line = redact::arguments(process.args(), &mut fields, "", TEXT_CAP).trim_end().to_owned();
+        let options = Options::new(arguments(args));
+        let foreign = view(root, process.pid);
+        let is_foreign = foreign.is_some();
+        let view = foreign.unwrap_or_else(|| root.clone());
+        let marker = Known::marker(product, options.all());
+        let named_home = options.value(product.home_options).or_else(|| marker.and_then(parent));
+        let home = named_home
+            .map(|home| absolute(home, cwd.as_deref()))
+            .or_else(|| exe.as_deref().and_then(installed_in).map(str::to_owned));
+        let (config, is_config_named) = config(product, &view, &options, home.as_deref(), cwd.as_deref());
+        let is_own = !is_foreign && marker.is_none() && !process.exe_deleted;
+        let owner = process.exe.as_deref().filter(|_| is_own && loaded.is_none()).and_then(|exe| owners.get(exe));
+        let version = owner.and_then(|owner| owner.version.as_deref()).map(|whole| version::upstream(whole).to_owned());
+        let version = version.or_else(|| {
+            // The running program itself, also where its file was replaced since.
+            let running = match &loaded {
+                Some(path) => format!("/proc/{}/root{path}", process.pid),
+                None => format!("/proc/{}/exe", process.pid),
+            };
+            let place = version::Place {
+                binary: (root, &running),
+                exe: exe.as_deref(),
+                view: &view,
+                home: home.as_deref(),
+                args: options.all(),
+            };
+            version::find(product.version, &place)
+        });
+        Instance {
+            product,
+            pid: process.pid,
+            pids,
+            uid: process.uid,
+            view,
+            is_foreign,
+            container_id: process.container.as_ref().map(|container| container.id.clone()),
+            options,
+            command_line,
+            exe,
+            cwd,
+            home,
+            config,
+            is_config_named,
+            version,
+            package: owner.map(|owner| owner.name.clone()),
+            escaped: fields.escaped,
+        }
+    }
+
+    fn installed(root: &Root, path: String, product: &'static Product, owners: &Owners) -> Self {
+        let owner = owners.get(path.as_bytes());
+        let home = installed_in(&path).map(str::to_owned);
+        let version = owner.and_then(|owner| owner.version.as_deref()).map(|whole| version::upstream(whole).to_owned());
+        let version = version.or_else(|| {
+            let place = version::Place {
+                binary: (root, &path),
+                exe: Some(&path),
+                view: root,
+                home: home.as_deref(),
+                args: &[],
+            };
+            version::find(product.version, &place)
+        });
+        let (config, _) = config(product, root, &Options::default(), home.as_deref(), None);
+        Instance {
+            product,
+            pid: 0,
+            pids: Vec::new(),
+            uid: None,
+            view: root.clone(),
+            is_foreign: false,
+            container_id: None,
+            options: Options::default(),
+            command_line: String::new(),
+            exe: Some(path),
+            cwd: None,
+            home,
+            config,
+            is_config_named: false,
+            version,
+            package: owner.map(|owner| owner.name.clone()),
+            escaped: false,
+        }
+    }
+}
+
+/// The file tree of a process where it is another than the host's. A service whose temporary folder alone is private
+/// has the host's.
+fn view(root: &Root, pid: u32) -> Option<Root> {
+    let own = root.resolve(&format!("/proc/{pid}")).ok()?.join("root");
+    let (theirs, ours) = (std::fs::metadata(own.join(".")).ok()?, root.metadata("/").ok()?);
+    (theirs.is_dir() && (theirs.dev(), theirs.ino()) != (ours.dev(), ours.ino())).then(|| Root::new(own))
+}
+
+/// The arguments; those of a process that put a title in their place are taken out of it.
+fn arguments(args: Vec<String>) -> Vec<String> {
+    let title = args.first().and_then(|first| TITLES.iter().find_map(|mark| first.split_once(mark)));
+    match title {
+        Some((_, command)) => command.split_ascii_whitespace().map(str::to_owned).collect(),
+        None => args,
+    }
+}
+
+/// The configuration file: the one that an option names, else the first of the usual ones that exists.
+fn config(
+    product: &Product,
+    view: &Root,
+    options: &Options,
+    home: Option<&str>,
+    cwd: Option<&str>,
+) -> (Option<String>, bool) {
+    let exists = |path: &str| view.metadata(path).is_ok_and(|metadata| metadata.is_file());
+    if options.all().iter().any(|arg| arg == NO_CONFIG) {
+        return (None, true);
+    }
+    let bases: Vec<&str> = [home, cwd].into_iter().flatten().collect();
+    let below = |path: &str| -> Vec<String> {
+        if path.starts_with('/') {
+            return vec![path.to_owned()];
+        }
+        bases.iter().map(|base| version::below(base, path)).collect()
+    };
+    let named = options.value(product.config_options).or_else(|| {
+        let first = options.all().get(1).filter(|_| product.config_options.contains(&super::FIRST_ARGUMENT))?;
+        // A title in place of the arguments, such as Redis', names no file.
+        below(first).into_iter().any(|path| exists(&path)).then_some(first)
+    });
+    match named {
+        // As it is written where nothing can be seen of it.
+        Some(path) => (below(path).into_iter().find(|path| exists(path)).or_else(|| absolute_only(path)), true),
+        None => (product.config_paths.iter().flat_map(|path| below(path)).find(|path| exists(path)), false),
+    }
+}
+
+fn absolute_only(path: &str) -> Option<String> {
+    path.starts_with('/').then(|| path.to_owned())
+}
+
+fn absolute(path: &str, cwd: Option<&str>) -> String {
+    version::below(cwd.unwrap_or("/"), path).trim_end_matches('/').to_owned()
+}
+
+fn parent(path: &str) -> Option<&str> {
+    path.rsplit_once('/').map(|(folder, _)| folder).filter(|folder| !folder.is_empty())
+}
+
+/// The folder of an installation apart: `/opt/x` of `/opt/x/bin/x`. Those of the system hold everything and are none.
+fn installed_in(exe: &str) -> Option<&str> {
+    let folder = parent(exe)?;
+    let home = match folder.rsplit_once('/') {
+        Some((home, "bin" | "sbin")) => home,
+        _ => folder,
+    };
+    (!["", "/", "/usr", "/usr/local", "/usr/lib", "/usr/libexec"].contains(&home)).then_some(home)
+}
+
+/// The table of the products, by what they are told by.
+pub(super) struct Known {
+    binaries: HashMap<&'static str, &'static Product>,
+    markers: HashMap<&'static str, &'static Product>,
+    prefixes: Vec<(&'static str, &'static Product)>,
+}
+
+impl Known {
+    pub(super) fn new() -> Self {
+        let mut known = Known { binaries: HashMap::new(), markers: HashMap::new(), prefixes: Vec::new() };
+        for product in PRODUCTS {
+            known.binaries.extend(product.binaries.iter().map(|name| (*name, product)));
+            for marker in product.arguments {
+                match marker.strip_suffix('*') {
+                    Some(prefix) => known.prefixes.push((prefix, product)),
+                    None => _ = known.markers.insert(marker, product),
+                }
+            }
+        }
+        known
+    }
+
+    fn recognise(&self, process: &Process) -> Option<&'static Product> {
+        let first = process.args().next().map(last_part).map(|name| {
+            let end = name.iter().position(|byte| matches!(byte, b':' | b' ')).unwrap_or(name.len());
+            &name[..end]
+        });
+        // Where the executable may not be seen, its name is what the process says.
+        let loaded = loaded(process).map(last_part);
+        let name =
+            loaded.or_else(|| process.exe_name()).or(first).filter(|name| !name.is_empty()).unwrap_or(&process.name);
+        let name = std::str::from_utf8(name).ok()?;
+        if INTERPRETERS.contains(&name) || INTERPRETERS.contains(&bare(name)) {
+            let marked = process.args().skip(1).take(MARKERS_CAP).find_map(|arg| {
+                let arg = std::str::from_utf8(last_part(arg)).ok()?;
+                let by_prefix = || self.prefixes.iter().find(|(prefix, _)| arg.starts_with(prefix)).map(|(_, p)| *p);
+                self.markers.get(arg).copied().or_else(by_prefix)
+            });
+            if marked.is_some() {
+                return marked;
+            }
+        }
+        self.by_binary(name)
+    }
+
+    /// The product of an executable's file name.
+    pub(super) fn by_binary(&self, name: &str) -> Option<&'static Product> {
+        self.binaries.get(name).or_else(|| self.binaries.get(bare(name))).copied()
+    }
+
+    /// The argument that a product was told by.
+    fn marker<'a>(product: &Product, args: &'a [String]) -> Option<&'a str> {
+        let is_marker = |arg: &str| {
+            let name = arg.rsplit('/').next().unwrap_or(arg);
+            product.arguments.iter().any(|marker| match marker.strip_suffix('*') {
+                Some(prefix) => name.starts_with(prefix),
+                None => name == *marker,
+            })
+        };
+        args.iter().skip(1).map(String::as_str).find(|arg| is_marker(arg))
+    }
+}
+
+/// The program that the dynamic loader runs, where it was called by its own name: the executable is then the loader.
+fn loaded(process: &Process) -> Option<&[u8]> {
+    let is_loader = process.exe_name().is_some_and(|name| name.starts_with(b"ld-") && contains(name, b".so"));
+    let mut args = process.args().skip(1).filter(|_| is_loader);
+    while let Some(arg) = args.next() {
+        match arg {
+            b"--library-path" | b"--preload" | b"--argv0" | b"--audit" | b"--glibc-hwcaps-prepend" => _ = args.next(),
+            arg if arg.starts_with(b"--") => {}
+            arg => return arg.starts_with(b"/").then_some(arg),
+        }
+    }
+    None
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+fn last_part(path: &[u8]) -> &[u8] {
+    path.rsplit(|&byte| byte == b'/').next().unwrap_or(path)
+}
+
+/// A program's name without the version at its end: `php-fpm8.2` is `php-fpm`.
+fn bare(name: &str) -> &str {
+    name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.').trim_end_matches('-')
+}

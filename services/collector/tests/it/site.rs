@@ -1,0 +1,344 @@
+//! Derived classes on made-up hosts: what configurations say, and what hostile ones must not do.
+
+use std::time::{Duration, Instant};
+
+use cwpp_collector::class::{
+    Class, ClassSnapshot, DatabaseInstance, DatabaseKind, Item, Outcome, ProgrammingLanguage, SoftwareApplication,
+    WebApplication, WebFramework, WebProtocol, WebService, WebServiceKind, WebSite,
+};
+
+use crate::Host;
+use crate::proc_tree::Fake;
+
+fn sites(snapshot: &ClassSnapshot) -> Vec<WebSite> {
+    let of = |item: &Item| if let Item::WebSite(site) = item { Some(WebSite::clone(site)) } else { None };
+    snapshot.items.iter().filter_map(of).collect()
+}
+
+fn databases(snapshot: &ClassSnapshot) -> Vec<DatabaseInstance> {
+    let of =
+        |item: &Item| if let Item::DatabaseInstance(one) = item { Some(DatabaseInstance::clone(one)) } else { None };
+    snapshot.items.iter().filter_map(of).collect()
+}
+
+fn software(snapshot: &ClassSnapshot) -> Vec<SoftwareApplication> {
+    let of = |item: &Item| if let Item::SoftwareApplication(one) = item { Some(one.clone()) } else { None };
+    snapshot.items.iter().filter_map(of).collect()
+}
+
+fn frameworks(snapshot: &ClassSnapshot) -> Vec<WebFramework> {
+    let of = |item: &Item| if let Item::WebFramework(one) = item { Some(one.clone()) } else { None };
+    snapshot.items.iter().filter_map(of).collect()
+}
+
+fn running(host: Host, pid: u32, exe: &str, args: &[&str]) -> Host {
+    let args: Vec<&[u8]> = args.iter().map(|arg| arg.as_bytes()).collect();
+    host.process(&Fake { pid, name: b"x", args: &args, exe: Some(exe), ..Fake::default() })
+}
+
+fn nginx(config: impl AsRef<[u8]>) -> Host {
+    let host = Host::new().with("etc/nginx/nginx.conf", config).with("usr/sbin/nginx", b"\0nginx/1.22.1\0");
+    running(host, 10, "/usr/sbin/nginx", &["nginx: master process /usr/sbin/nginx -g daemon off;"])
+}
+
+fn apache(config: &str) -> Host {
+    let host = Host::new().with("etc/apache2/apache2.conf", config);
+    running(host, 10, "/usr/sbin/apache2", &["/usr/sbin/apache2", "-k", "start"])
+}
+
+#[test]
+fn nginx_inherits_roots_and_tells_tls_from_plain() {
+    let config = r#"http { root /srv/all;
+        # server { listen 9; }
+        server { listen 80; listen [::]:443 ssl; server_name b.example.org A.example.org;
+            location / { } location /img/ { alias "/data/my images/"; }
+            location ^~ /down/ { root /mnt; } location = /health { return 200 "{ ok; }"; } location @x { } }
+        server { listen 8080; server_name _; root /srv/own; if ($host = x) { return 301 https://${host}/; } location /api { proxy_pass http://127.0.0.1:1; } }
+        server { listen unix:/run/x; server_name socket; }
+        upstream u { server 127.0.0.1:9; }
+    } stream { server { listen 5353; } }"#;
+    let snapshot = nginx(config).read(Class::WebSite);
+    assert_eq!((snapshot.outcome.clone(), snapshot.skipped_count), (Outcome::Complete, 0), "{:?}", snapshot.skipped);
+    let sites = sites(&snapshot);
+    let found: Vec<_> =
+        sites.iter().map(|s| (s.protocol, s.domain.as_str(), s.port, s.bind_address.as_str())).collect();
+    let expected = [
+        (WebProtocol::Http, "", 8080, ""),
+        (WebProtocol::Http, "a.example.org", 80, ""),
+        (WebProtocol::Http, "b.example.org", 80, ""),
+        (WebProtocol::Https, "a.example.org", 443, "::"),
+        (WebProtocol::Https, "b.example.org", 443, "::"),
+    ];
+    assert_eq!(found, expected);
+    let paths: Vec<_> = sites[1].paths.iter().map(|p| (p.virtual_path.as_str(), p.real_path.as_deref())).collect();
+    let expected = [
+        ("/", Some("/srv/all")),
+        ("/img/", Some("/data/my images")),
+        ("/down/", Some("/mnt/down")),
+        ("/health", Some("/srv/all/health")),
+    ];
+    assert_eq!(paths, expected);
+    assert_eq!((sites[1].root_path.as_deref(), sites[0].root_path.as_deref()), (Some("/srv/all"), Some("/srv/own")));
+    assert_eq!((sites[0].paths[0].virtual_path.as_str(), &sites[0].paths[0].real_path), ("/api", &None));
+}
+
+#[test]
+fn a_hostile_configuration_of_nginx_is_bounded_and_said() {
+    let skipped = |host: Host| {
+        let start = Instant::now();
+        let snapshot = host.read(Class::WebSite);
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+        assert_eq!(snapshot.outcome, Outcome::Complete);
+        assert!(snapshot.skipped_count > 0);
+        snapshot
+    };
+    // A file that includes itself, files that include each other, and ever more of them.
+    skipped(nginx("include /etc/nginx/nginx.conf; http { server { listen 1; } }"));
+    skipped(
+        nginx("include a.conf;")
+            .with("etc/nginx/a.conf", "include b.conf;")
+            .with("etc/nginx/b.conf", "include a.conf;"),
+    );
+    let mut host = nginx("http { include level-00*.conf; }");
+    for level in 0..20 {
+        for file in 0..5 {
+            let next = format!("include level-{:02}*.conf;\n", level + 1);
+            host = host.with(&format!("etc/nginx/level-{level:02}-{file}.conf"), next);
+        }
+    }
+    skipped(host);
+    // Nothing but braces, nothing but closing ones, an open quote, a block that never ends.
+    skipped(nginx("a {".repeat(1_000_000)));
+    skipped(nginx("}".repeat(10_000)));
+    skipped(nginx("http { server { listen 80; server_name \"never closed"));
+    skipped(nginx(vec![b'x'; 5 << 20]));
+    let snapshot = skipped(nginx("a { ".repeat(100) + "http { server { listen 1; } }"));
+    assert!(sites(&snapshot).is_empty());
+    // Bytes of all kinds.
+    let bytes: Vec<u8> = (0..=255_u8).cycle().take(100_000).collect();
+    nginx(bytes).read(Class::WebSite);
+    let snapshot = nginx(b"http { server { listen 80; server_name \xff.example.org; } }").read(Class::WebSite);
+    assert_eq!(sites(&snapshot)[0].domain, "\\xff.example.org");
+}
+
+#[test]
+fn two_sites_of_one_name_stand_once_and_are_said() {
+    let server = "server { listen 80; server_name a; }";
+    let snapshot = nginx(format!("http {{ {server} {server} }}")).read(Class::WebSite);
+    assert_eq!((sites(&snapshot).len(), snapshot.skipped_count), (1, 1));
+}
+
+#[test]
+fn apaches_virtual_hosts_are_read_with_their_includes_and_names() {
+    let main = "ServerRoot \"/etc/apache2\"\nInclude ports.conf\nIncludeOptional sites-enabled/*.conf\nIncludeOptional none/*.conf\n<Directory /var/www>\n  DocumentRoot /wrong\n</Directory>\nDocumentRoot /var/www/default\n";
+    let site = "<VirtualHost *:80>\n  ServerName http://Shop.example.org:80\n  ServerAlias www.example.org \\\n    old.example.org\n  DocumentRoot ${ROOT}/shop\n  Alias /docs \"/srv/the docs\"\n  ProxyPass /api http://127.0.0.1:1\n  <Location /x>\n    DocumentRoot /wrong\n  </Location>\n</VirtualHost>\n<IfModule mod_ssl.c>\n<VirtualHost _default_:443>\n  SSLEngine on\n  DocumentRoot /srv/tls\n</VirtualHost>\n</IfModule>\n";
+    let host = apache(main)
+        .with("etc/apache2/ports.conf", "Listen 80\nListen 443 https\nListen 127.0.0.1:8081\n")
+        .with("etc/apache2/envvars", "export ROOT=/var/www$SUFFIX\nexport PID=$(x)\n")
+        .with("etc/apache2/sites-enabled/a.conf", site);
+    let snapshot = host.read(Class::WebSite);
+    assert_eq!(snapshot.skipped_count, 0, "{:?}", snapshot.skipped);
+    let sites = sites(&snapshot);
+    let found: Vec<_> =
+        sites.iter().map(|s| (s.domain.as_str(), s.port, s.bind_address.as_str(), s.root_path.as_deref())).collect();
+    let expected = [
+        ("", 8081, "127.0.0.1", Some("/var/www/default")),
+        ("old.example.org", 80, "", Some("/var/www/shop")),
+        ("shop.example.org", 80, "", Some("/var/www/shop")),
+        ("www.example.org", 80, "", Some("/var/www/shop")),
+        ("", 443, "", Some("/srv/tls")),
+    ];
+    assert_eq!(found, expected);
+    let paths: Vec<_> = sites[1].paths.iter().map(|p| (p.virtual_path.as_str(), p.real_path.as_deref())).collect();
+    assert_eq!(paths, [("/docs", Some("/srv/the docs")), ("/api", None)]);
+    assert_eq!((sites[4].protocol, sites[4].service), (WebProtocol::Https, WebServiceKind::Apache));
+}
+
+#[test]
+fn a_hostile_configuration_of_apache_is_bounded_and_said() {
+    for config in [
+        "Include /etc/apache2/apache2.conf\n".to_owned(),
+        "Include /etc/apache2\n".to_owned(),
+        "<VirtualHost *:80>\n".repeat(100_000),
+        "</VirtualHost>\n".repeat(1_000),
+        "<VirtualHost *:80>\nServerName a".to_owned(),
+    ] {
+        let snapshot = apache(&config).read(Class::WebSite);
+        assert_eq!(snapshot.outcome, Outcome::Complete);
+        assert!(snapshot.skipped_count > 0, "{}", &config[..20]);
+    }
+    let define = "Define A ${A}${A}\n".repeat(100) + &"\\\n".repeat(100_000) + &"x".repeat(1 << 20);
+    apache(&format!("Define A {}\n{define}", "y".repeat(1_000))).read(Class::WebSite);
+}
+
+#[test]
+fn tomcats_hosts_applications_and_frameworks_are_found() {
+    let server = "<Server><!-- <Connector port=\"1\"/> --><Service><Connector port=\"8080\" protocol=\"HTTP/1.1\"/><Connector protocol=\"AJP/1.3\" port=\"8009\"/><Connector port='8443' SSLEnabled='true'/><Engine><Host name=\"localhost\" appBase=\"webapps\"/></Engine></Service></Server>";
+    let host = Host::new()
+        .with("opt/tomcat/conf/server.xml", server)
+        .with("opt/tomcat/RELEASE-NOTES", "\n  Apache Tomcat Version 9.0.70\n")
+        .with("opt/tomcat/webapps/ROOT/index.jsp", "")
+        .with("opt/tomcat/webapps/shop/WEB-INF/lib/spring-core-5.3.20.jar", "")
+        .with("opt/tomcat/webapps/shop/WEB-INF/lib/struts2-core-2.5.30.jar", "")
+        .with("opt/tomcat/webapps/shop/WEB-INF/lib/other-1.jar", "");
+    let args = [
+        "java",
+        "-Dcatalina.base=/opt/tomcat",
+        "-Dcatalina.home=/opt/tomcat",
+        "-Dpassword=S3CRET",
+        "org.apache.catalina.startup.Bootstrap",
+        "start",
+    ];
+    let host = running(host, 7, "/usr/lib/jvm/bin/java", &args);
+    let snapshot = host.read(Class::WebService);
+    let [Item::WebService(service)] = snapshot.items.as_slice() else { panic!("{:?}", snapshot.items) };
+    let WebService { kind, version, config_path, install_path, .. } = service;
+    assert_eq!((*kind, version.as_deref()), (WebServiceKind::Tomcat, Some("9.0.70")));
+    assert_eq!(config_path.as_deref(), Some("/opt/tomcat/conf/server.xml"));
+    assert_eq!(install_path.as_deref(), Some("/opt/tomcat"));
+    let sites = sites(&host.read(Class::WebSite));
+    let found: Vec<_> = sites.iter().map(|site| (site.protocol, site.domain.as_str(), site.port)).collect();
+    assert_eq!(found, [(WebProtocol::Http, "localhost", 8080), (WebProtocol::Https, "localhost", 8443)]);
+    let paths: Vec<_> = sites[0].paths.iter().map(|path| path.virtual_path.as_str()).collect();
+    assert_eq!(paths, ["/", "/shop"]);
+    assert!(!sites[0].command_line.contains("S3CRET"));
+    let frameworks = frameworks(&host.read(Class::WebFramework));
+    let found: Vec<_> =
+        frameworks.iter().map(|f| (f.name.as_str(), f.version.as_deref(), f.service, f.jar_count)).collect();
+    let tomcat = Some(WebServiceKind::Tomcat);
+    assert_eq!(found, [("Spring", Some("5.3.20"), tomcat, 1), ("Struts", Some("2.5.30"), tomcat, 1)]);
+}
+
+#[test]
+fn frameworks_are_looked_for_where_each_language_keeps_its_packages() {
+    let host = Host::new()
+        .with("srv/app/venv/pyvenv.cfg", "include-system-site-packages = false\n")
+        .with("srv/app/venv/lib/python3.11/site-packages/Django-4.2.1.dist-info/METADATA", "")
+        .with("usr/lib/python3/dist-packages/flask-2.2.2.dist-info/METADATA", "")
+        .with("srv/node/node_modules/express/package.json", "{\"name\":\"express\",\"version\":\"4.18.2\"}")
+        .with("srv/rails/Gemfile.lock", "GEM\n  specs:\n    rails (7.0.4)\n    rake (13.0.6)\n");
+    let host = running(host, 5, "/usr/bin/python3.11", &["/srv/app/venv/bin/python", "manage.py"]);
+    let host = running(host, 6, "/usr/bin/node", &["node", "/srv/node/server.js"]);
+    let host = running(host, 8, "/usr/bin/ruby3.1", &["ruby", "/srv/rails/bin/rails"]);
+    let found = frameworks(&host.read(Class::WebFramework));
+    let found: Vec<_> = found.iter().map(|f| (f.name.as_str(), f.version.as_deref(), f.language, f.pid)).collect();
+    let expected = [
+        ("Django", Some("4.2.1"), ProgrammingLanguage::Python, Some(5)),
+        ("Express", Some("4.18.2"), ProgrammingLanguage::Node, Some(6)),
+        ("Ruby on Rails", Some("7.0.4"), ProgrammingLanguage::Ruby, Some(8)),
+    ];
+    assert_eq!(found, expected);
+    // An interpreter without an environment of its own uses the system's.
+    let host = running(host, 9, "/usr/bin/python3.11", &["python3", "-m", "flask"]);
+    assert!(frameworks(&host.read(Class::WebFramework)).iter().any(|f| f.name == "Flask" && f.pid == Some(9)));
+}
+
+#[test]
+fn web_applications_are_found_at_the_root_below_it_and_by_alias() {
+    let host = nginx("http { server { listen 80; server_name a b; root /srv/www; location /pma/ { alias /usr/share/phpmyadmin/; } } }")
+        .with("srv/www/core/lib/Drupal.php", "<?php class Drupal { const VERSION = '10.1.6'; }")
+        .with("srv/www/modules/contrib/token/token.info.yml", "name: Token\nversion: '8.x-1.12'\ndescription: Tokens.\n")
+        .with("srv/www/wiki/includes/Defines.php", "define( 'x' ); define('MW_VERSION', '1.39.4');")
+        .with("srv/www/vendor/composer/installed.json", "{\"packages\":[{\"name\":\"symfony/http-kernel\",\"version\":\"v6.3.1\"}]}")
+        .with("usr/share/phpmyadmin/libraries/classes/Version.php", "namespace PhpMyAdmin; const VERSION = '5.2.1';");
+    let snapshot = host.read(Class::WebApplication);
+    let of = |item: &Item| if let Item::WebApplication(one) = item { Some(WebApplication::clone(one)) } else { None };
+    let found: Vec<WebApplication> = snapshot.items.iter().filter_map(of).filter(|one| one.domain == "a").collect();
+    assert_eq!(snapshot.items.len(), 2 * found.len());
+    let rows: Vec<_> = found.iter().map(|a| (a.name.as_str(), a.version.as_deref(), a.virtual_path.as_str())).collect();
+    let expected = [
+        ("Drupal", Some("10.1.6"), "/"),
+        ("MediaWiki", Some("1.39.4"), "/wiki"),
+        ("phpMyAdmin", Some("5.2.1"), "/pma"),
+    ];
+    assert_eq!(rows, expected);
+    let plugin = &found[0].plugins[0];
+    assert_eq!((plugin.name.as_str(), plugin.version.as_deref()), ("Token", Some("8.x-1.12")));
+    let frameworks = frameworks(&host.read(Class::WebFramework));
+    assert_eq!((frameworks[0].name.as_str(), frameworks[0].version.as_deref()), ("Symfony", Some("6.3.1")));
+}
+
+#[test]
+fn databases_are_read_in_the_format_of_each() {
+    let host = Host::new()
+        .with("etc/passwd", "postgres:x:110:110::/:/bin/sh\n")
+        .with("etc/postgresql/15/main/postgresql.conf", "port = 5433 # other\ndata_directory = '/var/lib/postgresql/15/main'\ninclude_dir 'conf.d'\n")
+        .with("etc/postgresql/15/main/conf.d/a.conf", "listen_addresses='10.0.0.1'\n")
+        .with("usr/lib/postgresql/15/bin/postgres", "")
+        .with("etc/mongod.conf", "storage:\n  dbPath: /var/lib/mongodb\nnet:\n  port: 27018\n  bindIp: 127.0.0.1 # local\nsystemLog:\n  path: \"/var/log/mongod.log\"\n")
+        .with("usr/bin/mongod", "\0MongoDB 6.0.5\0");
+    let args: [&[u8]; 5] = [
+        b"/usr/lib/postgresql/15/bin/postgres",
+        b"-D",
+        b"/var/lib/postgresql/15/main",
+        b"-c",
+        b"config_file=/etc/postgresql/15/main/postgresql.conf",
+    ];
+    let exe = Some("/usr/lib/postgresql/15/bin/postgres");
+    let host = host
+        .process(&Fake { pid: 20, name: b"postgres", args: &args, exe, user: 110, ..Fake::default() })
+        .process(&Fake {
+            pid: 21,
+            parent: 20,
+            name: b"postgres",
+            args: &[b"postgres: checkpointer "],
+            exe,
+            user: 110,
+            ..Fake::default()
+        });
+    let host = running(host, 30, "/usr/bin/mongod", &["/usr/bin/mongod", "--config", "/etc/mongod.conf"]);
+    let host = running(host, 40, "/usr/bin/memcached", &["memcached", "-p11299", "-l", "127.0.0.1"]);
+    // Their open files cannot be seen, as if another user looked.
+    for pid in [20, 30, 40] {
+        std::fs::remove_dir_all(host.path().join(format!("proc/{pid}/fd"))).unwrap();
+    }
+    let databases = databases(&host.read(Class::DatabaseInstance));
+    let rows: Vec<_> =
+        databases.iter().map(|d| (d.kind, d.bind_address.as_deref(), d.port, d.data_path.as_deref())).collect();
+    let expected = [
+        (DatabaseKind::Mongodb, Some("127.0.0.1"), Some(27018), Some("/var/lib/mongodb")),
+        (DatabaseKind::Memcached, Some("127.0.0.1"), Some(11299), None),
+        (DatabaseKind::Postgresql, Some("10.0.0.1"), Some(5433), Some("/var/lib/postgresql/15/main")),
+    ];
+    assert_eq!(rows, expected);
+    assert_eq!((databases[2].user.as_deref(), databases[2].version.as_deref()), (Some("postgres"), Some("15")));
+    assert_eq!(
+        (databases[0].version.as_deref(), databases[0].log_path.as_deref()),
+        (Some("6.0.5"), Some("/var/log/mongod.log"))
+    );
+    // A worker is no instance of its own.
+    let postgres =
+        software(&host.read(Class::SoftwareApplication)).into_iter().find(|s| s.name == "PostgreSQL").unwrap();
+    assert_eq!(postgres.process_count, 2);
+}
+
+#[test]
+fn what_is_installed_and_does_not_run_is_software_of_no_process() {
+    let host = Host::new()
+        .with("usr/sbin/nginx", b"\0nginx/1.22.1\0")
+        .with("etc/nginx/nginx.conf", "")
+        .with(
+            "var/lib/dpkg/status",
+            "Package: redis-server\nStatus: install ok installed\nArchitecture: amd64\nVersion: 5:7.0.15-1~deb12u1\n",
+        )
+        .with("var/lib/dpkg/info/redis-server.list", "/usr/bin/redis-server\n")
+        .with("usr/bin/redis-server", "");
+    for program in ["usr/sbin/nginx", "usr/bin/redis-server"] {
+        let mut permissions = std::fs::metadata(host.path().join(program)).unwrap().permissions();
+        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
+        std::fs::set_permissions(host.path().join(program), permissions).unwrap();
+    }
+    let snapshot = host.read(Class::SoftwareApplication);
+    let found = software(&snapshot);
+    let rows: Vec<_> =
+        found.iter().map(|s| (s.name.as_str(), s.version.as_deref(), s.process_count, s.package.as_deref())).collect();
+    assert_eq!(rows, [("Redis", Some("7.0.15"), 0, Some("redis-server")), ("nginx", Some("1.22.1"), 0, None)]);
+    assert_eq!(snapshot.unread_sources, ["/proc"]);
+    // What runs cannot be told on a disk.
+    for class in
+        [Class::DatabaseInstance, Class::WebSite, Class::WebService, Class::WebApplication, Class::WebFramework]
+    {
+        assert!(matches!(host.read(class).outcome, Outcome::NotPresent { .. }), "{}", class.name());
+    }
+    assert!(matches!(Host::new().read(Class::SoftwareApplication).outcome, Outcome::NotPresent { .. }));
+}
