@@ -8,10 +8,10 @@ use regex::{Captures, Regex, RegexBuilder};
 /// What stands for a secret.
 pub const MASK: &str = "***";
 
-/// A secret as it stands behind `=`, `:` or a blank: quoted, or up to the next blank.
+/// A secret as it stands behind `=` or `:`: quoted parts and plain ones, up to the next blank.
 macro_rules! value {
     () => {
-        r#"(?:"[^"]*"?|'[^']*'?|[^\s"'&;]+)"#
+        r#"(?:"[^"]*"?|'[^']*'?|[^\s"'&;]+)+"#
     };
 }
 
@@ -26,16 +26,19 @@ macro_rules! word {
 const SHAPES: &[&str] = &[
     // The password of a URL: scheme://user:password@host.
     r"(?P<keep>\b[a-z][a-z0-9+.-]*://[^\s/:@'\x22]*:)(?P<secret>[^\s/@'\x22]+)@",
+    // The user of a URL, where it is long enough for a token: https://TOKEN@host.
+    r"(?P<keep>\b[a-z][a-z0-9+.-]*://)(?P<secret>[^\s/:@'\x22]{16,})@",
     // Authorization headers.
     r"(?P<keep>\bauthorization\s*[:=]\s*(?:(?:bearer|basic|token|digest)\s+)?)(?P<secret>[^\s'\x22]+)",
     r"(?P<keep>\bbearer\s+)(?P<secret>[^\s'\x22]+)",
-    // NAME=value, --name=value, name: value, also in a query of a URL. The name may begin or go on with other words.
-    concat!(r"(?P<keep>(?:\b|_|-)", word!(), r"(?:[-_](?:file|id))?\s*[=:]\s*)(?P<secret>", value!(), ")"),
+    // NAME=value, --name=value, name: value, "name": "value", also in a query of a URL. The name may begin or go on with
+    // other words, with or without anything between them.
+    concat!(r"(?P<keep>[\w.-]*", word!(), r"(?:[-_](?:file|id))?[\x22']?\s*[=:]\s*)(?P<secret>", value!(), ")"),
     // --name value, -name value.
     concat!(
-        r"(?P<keep>(?:^|\s)--?(?:[a-z0-9]+[-_.])*",
+        r"(?P<keep>(?:^|\s)--?[\w.-]*",
         word!(),
-        r"\s+)(?P<secret>(?:\x22[^\x22]*\x22?|'[^']*'?|[^\s\x22'-][^\s]*))"
+        r"\s+)(?P<secret>(?:\x22[^\x22]*\x22?|'[^']*'?|[^\s\x22'-])(?:\x22[^\x22]*\x22?|'[^']*'?|[^\s\x22'])*)"
     ),
     // curl's user:password.
     r"(?P<keep>(?:^|\s)(?:-u|--user|--proxy-user|-U)[\s=]*[^\s:'\x22]+:)(?P<secret>[^\s'\x22]+)",
@@ -96,6 +99,8 @@ mod tests {
                 "app -Djavax.net.ssl.keyStorePassword=changeit -jar a.jar",
                 "app -Djavax.net.ssl.keyStorePassword=*** -jar a.jar",
             ),
+            (r#"run {"password": "a b", "port": 1}"#, r#"run {"password": *** "port": 1}"#),
+            ("git clone https://0123456789abcdef@example.org", "git clone https://***@example.org"),
             ("PGPASSWORD=a1 psql -h db", "PGPASSWORD=*** psql -h db"),
             ("AWS_SECRET_ACCESS_KEY=abc/def= run", "AWS_SECRET_ACCESS_KEY=*** run"),
             ("curl https://bob:s3cret@example.org/x", "curl https://bob:***@example.org/x"),
