@@ -53,11 +53,6 @@ impl Reporter {
         let mut not_read = HashMap::new();
         let mut ready = Vec::new();
         for class in &snapshot.classes {
-            if convert::class(class.class).is_none() {
-                let reason = "the contract has no such class".to_owned();
-                not_read.insert(class.class, ClassReport::NotRead { reason });
-                continue;
-            }
             match &class.outcome {
                 Outcome::Complete => ready.push(prepare(class, 0)),
                 Outcome::Truncated { total } => ready.push(prepare(class, *total)),
@@ -151,7 +146,8 @@ impl Reporter {
 fn prepare(snapshot: &ClassSnapshot, total: usize) -> Ready {
     let mut chunks = vec![inventory::ReportChunk::default()];
     let (mut in_chunk, mut bytes, mut items) = (0, 0, 0_usize);
-    for item in snapshot.items.iter().filter_map(convert::item) {
+    for item in &snapshot.items {
+        let item = convert::item(item);
         let length = item.encoded_len() + 8;
         if bytes + length > class_bytes(snapshot.class) {
             break;
@@ -170,7 +166,7 @@ fn prepare(snapshot: &ClassSnapshot, total: usize) -> Ready {
     chunks.retain(|chunk| !chunk.items.is_empty());
     let found = if total > 0 || items < snapshot.items.len() { total.max(snapshot.items.len()) } else { 0 };
     let digest = inventory::ClassDigest {
-        asset_class: convert::class(snapshot.class).unwrap_or_default().into(),
+        asset_class: convert::class(snapshot.class).into(),
         digest: snapshot.digest().to_vec(),
         items: u32::try_from(items).unwrap_or(u32::MAX),
         found: u32::try_from(found).unwrap_or(u32::MAX),

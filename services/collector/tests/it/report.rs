@@ -259,6 +259,25 @@ async fn a_class_that_was_not_read_is_never_sent_and_an_equal_one_only_once() {
 }
 
 #[tokio::test]
+async fn every_item_of_this_host_becomes_a_message_of_its_class() {
+    let (services, mut reporter) = start().await;
+    let snapshot = collect(&cwpp_collector::Root::default(), noon());
+    reporter.register(&snapshot).await.unwrap();
+    let report = reporter.report(&snapshot).await.unwrap();
+    for class in &snapshot.classes {
+        match of(&report, class.class) {
+            ClassReport::Sent { added, truncated: false, .. } => assert_eq!(*added as usize, class.items.len()),
+            ClassReport::NotRead { .. } => assert!(class.items.is_empty()),
+            other => panic!("{:?}: {other:?}", class.class),
+        }
+    }
+    assert!(matches!(of(&report, Class::Process), ClassReport::Sent { added: 1.., .. }));
+    assert!(matches!(of(&report, Class::Resource), ClassReport::Sent { added: 1.., .. }));
+    let all: usize = snapshot.classes.iter().map(|class| class.items.len()).sum();
+    assert_eq!(services.0.lock().unwrap().items.len(), all);
+}
+
+#[tokio::test]
 async fn a_large_class_goes_in_chunks_and_says_when_it_is_cut() {
     let (services, mut reporter) = start().await;
     let snapshot = snapshot(&host(30_005));

@@ -2,7 +2,12 @@
 
 mod account;
 mod database_instance;
+mod environment_variable;
 mod event;
+mod kernel_module;
+mod listening_port;
+mod process;
+mod resource;
 mod software_application;
 mod system_package;
 mod web_application;
@@ -25,18 +30,21 @@ pub(super) fn time(time: DateTime<Utc>) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: time.timestamp(), nanos }
 }
 
-/// The contract's number of a class; none where the contract has none.
-pub(super) fn class(class: Class) -> Option<inventory::AssetClass> {
+pub(super) fn class(class: Class) -> inventory::AssetClass {
     match class {
-        Class::Account => Some(inventory::AssetClass::Account),
-        Class::SoftwareApplication => Some(inventory::AssetClass::SoftwareApplication),
-        Class::DatabaseInstance => Some(inventory::AssetClass::DatabaseInstance),
-        Class::WebApplication => Some(inventory::AssetClass::WebApplication),
-        Class::WebService => Some(inventory::AssetClass::WebService),
-        Class::WebFramework => Some(inventory::AssetClass::WebFramework),
-        Class::WebSite => Some(inventory::AssetClass::WebSite),
-        Class::SystemPackage => Some(inventory::AssetClass::SystemPackage),
-        _ => None,
+        Class::Resource => inventory::AssetClass::Resource,
+        Class::Account => inventory::AssetClass::Account,
+        Class::ListeningPort => inventory::AssetClass::ListeningPort,
+        Class::Process => inventory::AssetClass::Process,
+        Class::EnvironmentVariable => inventory::AssetClass::EnvironmentVariable,
+        Class::KernelModule => inventory::AssetClass::KernelModule,
+        Class::SoftwareApplication => inventory::AssetClass::SoftwareApplication,
+        Class::DatabaseInstance => inventory::AssetClass::DatabaseInstance,
+        Class::WebApplication => inventory::AssetClass::WebApplication,
+        Class::WebService => inventory::AssetClass::WebService,
+        Class::WebFramework => inventory::AssetClass::WebFramework,
+        Class::WebSite => inventory::AssetClass::WebSite,
+        Class::SystemPackage => inventory::AssetClass::SystemPackage,
     }
 }
 
@@ -70,10 +78,10 @@ fn short(text: &str, cap: usize) -> String {
     text
 }
 
-/// An item as a message; none where the contract has none for its class.
-pub(super) fn item(item: &Item) -> Option<inventory::AssetItem> {
+pub(super) fn item(item: &Item) -> inventory::AssetItem {
     use inventory::asset_item::Item as Wire;
     let item = match item {
+        Item::Resource(resource) => Wire::Resource(resource::message(resource)),
         Item::Account(account) => Wire::Account(account::message(account)),
         Item::SoftwareApplication(application) => Wire::SoftwareApplication(software_application::message(application)),
         Item::DatabaseInstance(database) => Wire::DatabaseInstance(database_instance::message(database)),
@@ -81,8 +89,11 @@ pub(super) fn item(item: &Item) -> Option<inventory::AssetItem> {
         Item::WebService(service) => Wire::WebService(web_service::message(service)),
         Item::WebFramework(framework) => Wire::WebFramework(web_framework::message(framework)),
         Item::WebSite(site) => Wire::WebSite(web_site::message(site)),
+        Item::ListeningPort(port) => Wire::ListeningPort(listening_port::message(port)),
+        Item::Process(process) => Wire::Process(process::message(process)),
+        Item::EnvironmentVariable(variable) => Wire::EnvironmentVariable(environment_variable::message(variable)),
+        Item::KernelModule(module) => Wire::KernelModule(kernel_module::message(module)),
         Item::SystemPackage(package) => Wire::SystemPackage(system_package::message(package)),
-        _ => return None,
     };
-    Some(inventory::AssetItem { item: Some(item) })
+    inventory::AssetItem { item: Some(item) }
 }

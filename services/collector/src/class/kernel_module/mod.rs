@@ -1,7 +1,10 @@
-//! Loaded modules of the kernel: `/proc/modules`, `/sys/module`, and what `modules.dep` says of their files.
+//! Loaded modules of the kernel: `/proc/modules`, `/sys/module`, what `modules.dep` says of their files, and what these
+//! say of themselves.
 //!
 //! What is built into the kernel is no module. A kernel that cannot load any has no `/proc/modules`: the class is then
-//! not present. Without the folder of the modules' files (a container) path and dependencies by file are absent.
+//! not present. Without the folder of the modules' files (a container) path, description and needs by file are absent.
+
+mod modinfo;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -89,6 +92,7 @@ pub(super) fn read(root: &Root) -> ClassSnapshot {
     if hidden {
         snapshot.unread_sources.push("/sys/module/*/parameters".to_owned());
     }
+    describe(root, &mut modules);
     snapshot.fill(modules.into_values().map(Item::KernelModule).collect());
     snapshot
 }
@@ -172,6 +176,22 @@ fn details(root: &Root, module: &mut KernelModule, hidden: &mut bool) {
     }
     fields.truncated.dedup();
     (module.escaped, module.truncated) = (fields.escaped, fields.truncated);
+}
+
+/// Adds what the modules' files say. The version that the kernel shows is that of what runs, and comes first.
+fn describe(root: &Root, modules: &mut BTreeMap<String, KernelModule>) {
+    let mut with_file: Vec<&mut KernelModule> = modules.values_mut().filter(|module| module.path.is_some()).collect();
+    let paths: Vec<String> = with_file.iter().filter_map(|module| module.path.clone()).collect();
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    modinfo::read(root, &paths, |at, info| {
+        let module = &mut with_file[at];
+        let mut fields = Fields { escaped: module.escaped, truncated: std::mem::take(&mut module.truncated) };
+        module.description = info.description.map(|text| fields.text("description", &text, TEXT_CAP));
+        if module.version.is_none() {
+            module.version = info.version.map(|text| fields.text("version", &text, NAME_CAP));
+        }
+        (module.escaped, module.truncated) = (fields.escaped, fields.truncated);
+    });
 }
 
 /// The modules' files, out of `modules.dep` of the running kernel.
