@@ -18,3 +18,4 @@ pub mod sieve;
 pub mod snapshot;
 pub mod store;
 pub mod token;
+pub mod watch;

@@ -64,8 +64,10 @@ impl Service for Inventory {
             budget: Budget::new(config.report.budget_bytes),
             token_life: config.report.token_life,
             idle: config.report.idle_timeout,
+            shutdown: shutdown.clone(),
         });
         let ready = db.readiness();
+        let relay = db.clone();
         let (folder, interval) = (db.clone(), config.counts.fold_interval);
         Ok(Parts::new(cwpp_contracts::FILE_DESCRIPTOR_SET)
             .service(MachineServiceGuarded::server(machines, gate.clone()))
@@ -73,6 +75,18 @@ impl Service for Inventory {
             .service(ErasureServiceGuarded::server(Arc::new(Eraser::new(db)), gate))
             .authenticator(config.auth.authenticator()?)
             .check(ready)
+            .job("feed-relay", {
+                let shutdown = shutdown.clone();
+                move || {
+                    let (db, shutdown) = (relay.clone(), shutdown.clone());
+                    async move {
+                        tokio::select! {
+                            () = db.relay() => {}
+                            () = shutdown.cancelled() => {}
+                        }
+                    }
+                }
+            })
             .job("count-folder", move || {
                 let (db, shutdown) = (folder.clone(), shutdown.clone());
                 async move {

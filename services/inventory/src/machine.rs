@@ -7,5 +7,6 @@ pub mod ops;
 mod rpc;
 pub mod skew;
 pub mod store;
+pub mod watch;
 
 pub(crate) use rpc::canonical;

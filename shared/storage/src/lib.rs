@@ -9,6 +9,7 @@ pub mod error;
 mod fault;
 pub mod feed;
 pub mod fence;
+pub mod follow;
 pub mod guard;
 pub mod keys;
 pub mod lease;

@@ -13,7 +13,7 @@ use super::batch::Batch;
 use super::class::fingerprint;
 use super::count::{self, Count};
 use super::diff::Diff;
-use super::{snapshot, store};
+use super::{snapshot, store, watch};
 
 /// Most rows that one transaction writes: it has to end within a second.
 pub const SLICE: usize = 5000;
@@ -86,7 +86,10 @@ pub async fn apply(
         let (so_far, life) = (&progress, first.then_some(token_life));
         let written = db.write(scope, |tx| async move { step(&tx, report, so_far, (life, slice), now).await }).await;
         match written {
-            Ok(next) => (progress, first) = (next, false),
+            Ok(next) => {
+                (progress, first) = (next, false);
+                db.feed_grew();
+            }
             // Too much for a second: smaller slices leave the class incomplete for a while, which is better than for good.
             Err(e) if e.reason() == Reason::DeadlineExceeded && slice > SMALLEST && in_time() => {
                 metrics::counter!("inventory_report_slices_cut_total").increment(1);
@@ -122,7 +125,7 @@ async fn step(
     }
     let mut progress = so_far.clone();
     let mut counts: BTreeMap<i16, Count> = BTreeMap::new();
-    let mut room = slice;
+    let (mut room, mut told) = (slice, false);
     for (class, old) in left.iter().zip(snapshots) {
         if old.token_us > report.token_us {
             return Err(stale("a newer report of this machine was applied: negotiate again", "newer").into());
@@ -143,6 +146,7 @@ async fn step(
         store::remove(tx, report.machine_id, class.batch.class, removed).await?;
         store::write(tx, report.machine_id, &class.batch, written, now).await?;
         room -= to - at;
+        told |= to > at && watch::is_told(class.batch.class);
 
         let added = written.iter().filter(|(_, new)| *new).count() as i64;
         let change = Count { items: added - removed.len() as i64, machines: i64::from(old.is_new()) };
@@ -174,6 +178,9 @@ async fn step(
         });
     }
     count::add(tx, &counts).await?;
+    if told {
+        watch::changed(tx, &[report.machine_id]).await?;
+    }
     Ok(progress)
 }
 

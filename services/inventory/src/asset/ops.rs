@@ -10,6 +10,7 @@ use cwpp_contracts::common::v1::Page as WirePage;
 use cwpp_contracts::inventory::v1::{Asset, ListAssetsRequest, ReportAssetsRequest};
 use cwpp_storage::Db;
 use cwpp_storage::page::{self, Binding, Page};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::apply::{self, Applied};
@@ -38,6 +39,7 @@ pub struct Assets {
     pub(crate) budget: Budget,
     pub(crate) token_life: Duration,
     pub(crate) idle: Duration,
+    pub(crate) shutdown: CancellationToken,
 }
 
 /// What a negotiation is answered.

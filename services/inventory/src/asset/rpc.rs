@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cwpp_access::ops::AssetServiceOps;
-use cwpp_access::{Incoming, Outgoing, TenantScope};
+use cwpp_access::{Incoming, Outgoing, SystemScope, TenantScope};
 use cwpp_chassis::{Result, Violations};
 use cwpp_contracts::inventory::v1 as api;
 use cwpp_contracts::inventory::v1::Decision;
@@ -16,7 +16,9 @@ use super::ops::{Assets, ClassCount, Outcome};
 use super::query;
 use super::receive::check_classes;
 use super::snapshot::Offer;
+use super::watch;
 use crate::keyset::Cursor;
+use crate::machine;
 use crate::machine::skew::duration;
 
 /// Rows of one message of an export.
@@ -130,6 +132,23 @@ impl AssetServiceOps for Assets {
             Ok(Some((api::ExportAssetsResponse { assets: rows }, (assets, scope, asked, page))))
         });
         Ok(pages.boxed())
+    }
+
+    async fn watch_machines(
+        &self,
+        scope: SystemScope,
+        request: api::WatchMachinesRequest,
+    ) -> Result<Outgoing<api::WatchMachinesResponse>> {
+        let (db, clock) = (self.db.clone(), self.clock.clone());
+        machine::watch::open(db, clock, scope, &request.cursor, self.shutdown.clone()).await
+    }
+
+    async fn watch_packages(
+        &self,
+        scope: SystemScope,
+        request: api::WatchPackagesRequest,
+    ) -> Result<Outgoing<api::WatchPackagesResponse>> {
+        watch::open(self.db.clone(), scope, &request.cursor, self.shutdown.clone()).await
     }
 }
 

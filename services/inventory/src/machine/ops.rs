@@ -55,7 +55,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    fn new(row: entity::Model, liveness: Option<liveness::Model>, now: DateTime<Utc>) -> Self {
+    pub(super) fn new(row: entity::Model, liveness: Option<liveness::Model>, now: DateTime<Utc>) -> Self {
         let online = liveness.as_ref().is_some_and(|l| l.last_seen_at >= now - ONLINE);
         Self { row, liveness, online }
     }
@@ -74,11 +74,13 @@ impl Machines {
 
     /// Enrols a machine, or finds it again and takes its facts where they differ; true where it is new.
     pub async fn register(&self, scope: &TenantScope, registration: Registration) -> Result<(Machine, bool)> {
-        match self.try_register(scope, &registration).await {
+        let registered = match self.try_register(scope, &registration).await {
             // Another call enrolled it in between, so now it is there.
             Err(e) if e.reason() == Reason::AlreadyExists => self.try_register(scope, &registration).await,
             other => other,
-        }
+        };
+        self.db.feed_grew();
+        registered
     }
 
     async fn try_register(&self, scope: &TenantScope, registration: &Registration) -> Result<(Machine, bool)> {

@@ -229,7 +229,7 @@ fn contacts(request: &api::HeartbeatRequest) -> Result<Vec<Contact>> {
     error.map_or(Ok(contacts), Err)
 }
 
-fn to_wire(machine: Machine) -> api::Machine {
+pub(super) fn to_wire(machine: Machine) -> api::Machine {
     let Machine { row, liveness, online } = machine;
     let live = liveness.as_ref();
     api::Machine {

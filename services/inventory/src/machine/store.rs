@@ -15,7 +15,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::ops::Registration;
-use super::{entity, liveness};
+use super::{entity, liveness, watch};
 use crate::asset::check::instant;
 use crate::asset::class::drive;
 use crate::asset::natural_key::short;
@@ -69,6 +69,7 @@ pub async fn register(tx: &TenantTx, new: &Registration, now: DateTime<Utc>) -> 
         entity::Entity::insert_of(tx, row.clone().into_active_model())
             .await
             .or_exists(|| Error::new(Reason::AlreadyExists, "the machine was enrolled by another call"))?;
+        watch::changed(tx, &[row.machine_id]).await?;
         return Ok((row, true));
     };
     let same = described(new, old.app_id, old.machine_id, identity, (old.created_at, old.updated_at, old.version));
@@ -79,6 +80,7 @@ pub async fn register(tx: &TenantTx, new: &Registration, now: DateTime<Utc>) -> 
     let mut set = row.clone().into_active_model().reset_all();
     (set.app_id, set.machine_id) = (ActiveValue::NotSet, ActiveValue::NotSet);
     entity::Entity::update_of(tx).filter(entity::Column::MachineId.eq(row.machine_id)).set(set).exec(tx).await?;
+    watch::changed(tx, &[row.machine_id]).await?;
     Ok((row, false))
 }
 

@@ -10,7 +10,8 @@ use crate::fixture::item;
 use crate::world::*;
 
 /// The tables beside those of the classes that hold tenants' data.
-const OTHERS: [&str; 5] = ["asset_class_count", "asset_count_delta", "asset_snapshot", "machine", "machine_liveness"];
+const OTHERS: [&str; 6] =
+    ["asset_class_count", "asset_count_delta", "asset_snapshot", "feed_mark", "machine", "machine_liveness"];
 
 fn tables() -> Vec<&'static str> {
     let mut tables: Vec<_> = CLASSES.iter().map(|c| c.table()).chain(OTHERS).collect();
@@ -32,6 +33,7 @@ both! {
             calm.report(&host, &classes, &items).await;
         }
         cwpp_inventory::asset::fold::once(&db, &system).await.unwrap();
+        db.relay_once(&system).await.unwrap();
         let [tenant, neighbour] = &tenants;
         let db_rows = [
             cwpp_inventory::asset::count::Count { items: 0, machines: 1 },

@@ -11,4 +11,5 @@ mod machine;
 mod property;
 mod report;
 mod version;
+mod watch;
 mod world;

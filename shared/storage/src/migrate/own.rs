@@ -123,6 +123,14 @@ pub(crate) fn migrations() -> Vec<Migration> {
             &["feed", "sequence", "entry_key"],
         ),
         Migration::column("0017_feed_forgotten", "feed_sequence", column("forgotten", Type::Big).default("0")),
+        Migration::table(
+            "0018_feed_place",
+            Table::global("feed_place")
+                .varchar("source", 64)
+                .varchar("place", 255)
+                .big("heard_micros")
+                .key(&["source"]),
+        ),
     ]
 }
 
@@ -178,6 +186,7 @@ pub(crate) fn global() -> &'static [Global] {
             ),
             table("feed_sequence", "two counters per feed"),
             table("feed_follow", "how far this service has followed another's feed"),
+            table("feed_place", "how far this service has followed another's stream, and when that was heard"),
             table("lease", "who does which job"),
             table("schema_migration", "which steps of the schema were made"),
         ]
