@@ -56,7 +56,7 @@ impl Replicas {
             anyhow::Ok([first, Process::start(&binary, &settings, folder.path())?])
         };
         let configuration = start("configuration", &[], &[])?;
-        let inventory = start("inventory", &[], &[])?;
+        let inventory = start("inventory", &[("peers.configuration", &configuration[1])], &[])?;
         let incidents = start("incidents", &[("peers.configuration", &configuration[0])], &[])?;
         let peers = [
             ("peers.configuration", &configuration[1]),

@@ -5,13 +5,17 @@ use std::collections::BTreeMap;
 use anyhow::{Context, ensure};
 use cwpp_chassis::client::Channel;
 use cwpp_chassis::{Reason, status};
-use cwpp_contracts::common::v1::{Page, StringMatch, string_match::How};
+use cwpp_contracts::common::v1::{MachineScope, MachineScopeKind, Page, StringMatch, string_match::How};
+use cwpp_contracts::configuration::v1::policy_service_client::PolicyServiceClient;
+use cwpp_contracts::configuration::v1::{
+    ClassCollection, CollectionSettings, CreatePolicyRequest, DeletePolicyRequest, Policy, policy,
+};
 use cwpp_contracts::inventory::v1::asset_service_client::AssetServiceClient;
 use cwpp_contracts::inventory::v1::machine_service_client::MachineServiceClient;
 use cwpp_contracts::inventory::v1::report_assets_request::Part;
 use cwpp_contracts::inventory::v1::*;
 use cwpp_tests::on_every_backend;
-use cwpp_tests::world::{Backend, World};
+use cwpp_tests::world::{Backend, PATIENCE, World};
 use prost::Message;
 use tonic::Status;
 
@@ -24,6 +28,7 @@ on_every_backend![
     pages_lead_through_all_rows_and_their_tokens_open_nothing_else,
     a_clock_that_is_a_day_ahead_is_flagged_and_changes_no_order,
     a_tenant_that_is_not_open_takes_nothing,
+    a_class_that_the_tenant_switches_off_is_refused_until_it_is_on_again,
 ];
 
 const TENANT: u64 = 11;
@@ -366,5 +371,44 @@ async fn a_tenant_that_is_not_open_takes_nothing(backend: Backend) -> anyhow::Re
         let refused = host.negotiate(vec![offer(1, 3)]).await.expect_err("fenced");
         assert_eq!(reason(&refused), Some(wanted));
     }
+    world.end().await
+}
+
+async fn a_class_that_the_tenant_switches_off_is_refused_until_it_is_on_again(backend: Backend) -> anyhow::Result<()> {
+    let world = World::new(backend).await?;
+    world.tenant(TENANT).await?;
+    let mut host = Host::enrol(&world, TENANT, "web-1").await?;
+    host.report(1, &packages(0..3, "1.0")).await?;
+    let mut policies = PolicyServiceClient::new(world.configuration()?);
+    let asset_class = AssetClass::SystemPackage.into();
+    let classes = vec![ClassCollection { asset_class, enabled: false, interval: None }];
+    let policy = Policy {
+        name: "no packages".into(),
+        enabled: true,
+        machines: Some(MachineScope { kind: MachineScopeKind::All.into(), ..Default::default() }),
+        spec: Some(policy::Spec::CollectionSettings(CollectionSettings { classes })),
+        ..Default::default()
+    };
+    let request_id = uuid::Uuid::new_v4().to_string();
+    let request = CreatePolicyRequest { app_id: TENANT, request_id, policy: Some(policy) };
+    let policy = policies.create_policy(request).await?.into_inner().policy.context("a policy")?;
+    // Negotiated before inventory hears of the policy, reported after.
+    let token = host.negotiate(vec![offer(2, 3)]).await?.report_token;
+    let start = std::time::Instant::now();
+    while host.negotiate(vec![offer(1, 3)]).await?.decisions[0].decision() != Decision::Disabled {
+        ensure!(start.elapsed() < PATIENCE, "the policy is not followed");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let refused = host.send(host.messages(&token, 2, &packages(0..3, "2.0"))).await.expect_err("switched off");
+    assert_eq!(reason(&refused), Some(Reason::CollectionDisabled));
+
+    let delete = DeletePolicyRequest { app_id: TENANT, policy_id: policy.policy_id, etag: String::new() };
+    policies.delete_policy(delete).await?;
+    let start = std::time::Instant::now();
+    while host.negotiate(vec![offer(2, 3)]).await?.decisions[0].decision() == Decision::Disabled {
+        ensure!(start.elapsed() < PATIENCE, "the deletion is not followed");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(host.report(2, &packages(0..3, "2.0")).await?.added, 3);
     world.end().await
 }

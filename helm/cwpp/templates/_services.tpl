@@ -11,7 +11,7 @@ Whom a service calls: the call graph, which peers, addresses and the network pol
 */}}
 {{- define "cwpp.calls" -}}
 {{- get (dict
-  "inventory" ""
+  "inventory" "configuration"
   "incidents" "configuration"
   "configuration" ""
   "retention" "configuration inventory incidents") .name -}}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cwpp_access::Auth;
+use cwpp_chassis::client::ClientConfig;
 use cwpp_storage::Database;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,12 +16,39 @@ pub struct Config {
     pub auth: Auth,
     /// The database. `database.key_files` also makes report tokens: replicas share them.
     pub database: Database,
+    /// Where the other services are.
+    pub peers: Peers,
+    /// How they are called. Without a `token_file` of its own it sends that of `auth`.
+    pub client: ClientConfig,
     /// How reports are received.
     pub report: Report,
     /// How signs of life are written.
     pub liveness: Liveness,
     /// How counts are folded.
     pub counts: Counts,
+}
+
+/// Where the other services are. This one starts and is ready without them.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Peers {
+    /// The configuration service, `http://HOST:PORT`, whose collection settings are followed; empty follows none.
+    pub configuration: String,
+}
+
+impl Default for Peers {
+    fn default() -> Self {
+        Self { configuration: "http://127.0.0.1:50053".into() }
+    }
+}
+
+impl Config {
+    /// Returns how peers are called.
+    pub fn client(&self) -> ClientConfig {
+        let mut client = self.client.clone();
+        client.token_file = client.token_file.or_else(|| self.auth.token_file.clone());
+        client
+    }
 }
 
 /// How reports are received.

@@ -1,6 +1,7 @@
 //! The inventory service: machines, and what is on them, class by class.
 
 pub mod asset;
+pub mod collection;
 pub mod config;
 pub mod keyset;
 pub mod machine;
@@ -12,8 +13,10 @@ use std::sync::Arc;
 use cwpp_access::Gate;
 use cwpp_access::ops::{AssetServiceGuarded, ErasureServiceGuarded, MachineServiceGuarded};
 use cwpp_chassis::app::{Context, Migrate, Parts, Service};
+use cwpp_chassis::client::Channel;
 use cwpp_contracts::common::v1::DataClass;
-use cwpp_storage::{Db, Eraser, Registry, migrate};
+use cwpp_contracts::configuration::v1::policy_service_client::PolicyServiceClient;
+use cwpp_storage::{Db, Eraser, Registry, follow, migrate};
 
 use asset::budget::Budget;
 use asset::ops::Assets;
@@ -28,13 +31,15 @@ pub struct Inventory;
 
 /// Returns the tables in the order in which a purge empties them, and the migrations.
 pub fn registry() -> Registry {
-    use DataClass::{Operational, Resource};
+    use DataClass::{Configuration, Operational, Resource};
     let registry = Registry::new(<Inventory as Service>::NAME);
     let registry = asset::class::CLASSES.iter().fold(registry, |registry, class| class.register(registry));
     registry
         .erasable(asset::snapshot::Entity, Operational)
         .erasable(asset::count::folded::Entity, Operational)
         .erasable(asset::count::delta::Entity, Operational)
+        .erasable(collection::entity::machine::Entity, Configuration)
+        .erasable(collection::entity::policy::Entity, Configuration)
         .erasable(machine::liveness::Entity, Resource)
         .erasable(machine::entity::Entity, Resource)
         .migrations(migrations::all())
@@ -67,9 +72,9 @@ impl Service for Inventory {
             shutdown: shutdown.clone(),
         });
         let ready = db.readiness();
-        let relay = db.clone();
+        let (relay, follower, stop) = (db.clone(), db.clone(), shutdown.clone());
         let (folder, interval) = (db.clone(), config.counts.fold_interval);
-        Ok(Parts::new(cwpp_contracts::FILE_DESCRIPTOR_SET)
+        let mut parts = Parts::new(cwpp_contracts::FILE_DESCRIPTOR_SET)
             .service(MachineServiceGuarded::server(machines, gate.clone()))
             .service(AssetServiceGuarded::server(assets, gate.clone()))
             .service(ErasureServiceGuarded::server(Arc::new(Eraser::new(db)), gate))
@@ -88,14 +93,22 @@ impl Service for Inventory {
                 }
             })
             .job("count-folder", move || {
-                let (db, shutdown) = (folder.clone(), shutdown.clone());
+                let (db, shutdown) = (folder.clone(), stop.clone());
                 async move {
                     tokio::select! {
                         () = asset::fold::run(db, interval) => {}
                         () = shutdown.cancelled() => {}
                     }
                 }
-            }))
+            });
+        if !config.peers.configuration.is_empty() {
+            let channel = Channel::connect_lazy(&config.peers.configuration, &config.client())?
+                .with_descriptor(cwpp_contracts::FILE_DESCRIPTOR_SET)?;
+            let policies = collection::follow::Policies { client: PolicyServiceClient::new(channel) };
+            parts =
+                parts.job("policies-follow", move || follow::run(follower.clone(), policies.clone(), shutdown.clone()));
+        }
+        Ok(parts)
     }
 
     async fn migrate(context: Context<Config>, command: Migrate) -> anyhow::Result<String> {

@@ -7,7 +7,8 @@ use cwpp_storage::migrate::{Migration, Table};
 
 /// Returns the steps in order.
 pub(crate) fn all() -> Vec<Migration> {
-    [machines(), snapshots(), accounts(), system_packages(), hosts::all(), software::all()].concat()
+    let collection = crate::collection::migrations();
+    [machines(), snapshots(), accounts(), system_packages(), hosts::all(), software::all(), collection].concat()
 }
 
 fn machines() -> Vec<Migration> {

@@ -59,11 +59,10 @@ impl Platform {
         ports: Ports,
     ) -> anyhow::Result<Self> {
         let configuration = cwpp_configuration::Config { database: database("configuration"), ..Default::default() };
-        let inventory = cwpp_inventory::Config { database: database("inventory"), ..Default::default() };
-        let (configuration, inventory) = tokio::try_join!(
-            start::<Configuration>(configuration, &clock, ports),
-            start::<Inventory>(inventory, &clock, ports)
-        )?;
+        let configuration = start::<Configuration>(configuration, &clock, ports).await?;
+        let mut inventory = cwpp_inventory::Config { database: database("inventory"), ..Default::default() };
+        inventory.peers.configuration = configuration.target();
+        let inventory = start::<Inventory>(inventory, &clock, ports).await?;
         let mut incidents = cwpp_incidents::Config { database: database("incidents"), ..Default::default() };
         incidents.peers.configuration = configuration.target();
         let incidents = start::<Incidents>(incidents, &clock, ports).await?;

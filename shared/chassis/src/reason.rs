@@ -90,6 +90,8 @@ reasons! {
     TenantClosing = "TENANT_CLOSING", FailedPrecondition;
     /// The report is older than one that was applied already. Negotiate again.
     ReportTokenStale = "REPORT_TOKEN_STALE", FailedPrecondition;
+    /// The tenant switched a class of assets off. Do not send it, and negotiate again.
+    CollectionDisabled = "COLLECTION_DISABLED", FailedPrecondition;
     /// The deletion is not certified yet.
     CertificateNotReady = "CERTIFICATE_NOT_READY", FailedPrecondition;
     /// The object's state does not admit this change.

@@ -92,7 +92,7 @@ impl AssetService for Services {
             } else {
                 inventory::Decision::Send
             };
-            inventory::ClassDecision { asset_class: class.asset_class, decision: decision.into() }
+            inventory::ClassDecision { asset_class: class.asset_class, decision: decision.into(), interval: None }
         };
         let decisions = request.into_inner().classes.into_iter().map(decide).collect();
         let report_token = "token".to_owned();
@@ -157,6 +157,18 @@ impl AssetService for Services {
     type ExportAssetsStream = tokio_stream::Empty<Result<inventory::ExportAssetsResponse, Status>>;
 
     async fn export_assets(&self, _: Request<inventory::ExportAssetsRequest>) -> Answer<Self::ExportAssetsStream> {
+        Err(Status::unimplemented(""))
+    }
+
+    type WatchMachinesStream = tokio_stream::Empty<Result<inventory::WatchMachinesResponse, Status>>;
+
+    async fn watch_machines(&self, _: Request<inventory::WatchMachinesRequest>) -> Answer<Self::WatchMachinesStream> {
+        Err(Status::unimplemented(""))
+    }
+
+    type WatchPackagesStream = tokio_stream::Empty<Result<inventory::WatchPackagesResponse, Status>>;
+
+    async fn watch_packages(&self, _: Request<inventory::WatchPackagesRequest>) -> Answer<Self::WatchPackagesStream> {
         Err(Status::unimplemented(""))
     }
 }

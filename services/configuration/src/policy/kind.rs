@@ -4,6 +4,7 @@
 //! message and its number in the contract, its file here and its arm in each `match` below; the compiler and the
 //! test of this file name what is missing.
 
+mod collection_settings;
 mod login_whitelist;
 
 use cwpp_chassis::{Error, Result, Violations};
@@ -13,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use collection_settings::CollectionSettings;
 use login_whitelist::LoginWhitelist;
 
 /// One kind of policy.
@@ -35,7 +37,7 @@ pub(crate) trait Kind {
 }
 
 /// Every kind: its number and its field.
-pub(crate) const REGISTRY: &[(PolicyKind, &str)] = &[entry::<LoginWhitelist>()];
+pub(crate) const REGISTRY: &[(PolicyKind, &str)] = &[entry::<LoginWhitelist>(), entry::<CollectionSettings>()];
 
 const fn entry<K: Kind>() -> (PolicyKind, &'static str) {
     (K::KIND, K::FIELD)
@@ -59,6 +61,7 @@ pub(crate) fn check(spec: &Spec, at: &str, violations: &mut Violations) -> Resul
     }
     match spec {
         Spec::LoginWhitelist(message) => of::<LoginWhitelist>(message, at, violations),
+        Spec::CollectionSettings(message) => of::<CollectionSettings>(message, at, violations),
     }
 }
 
@@ -70,6 +73,7 @@ pub(crate) fn message(stored: Stored) -> Result<Spec> {
     match stored.kind {
         PolicyKind::Unspecified => Err(Error::internal(anyhow::anyhow!("a stored policy has no kind"))),
         PolicyKind::LoginWhitelist => of::<LoginWhitelist>(stored.document).map(Spec::LoginWhitelist),
+        PolicyKind::CollectionSettings => of::<CollectionSettings>(stored.document).map(Spec::CollectionSettings),
     }
 }
 

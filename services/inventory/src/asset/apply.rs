@@ -40,6 +40,8 @@ pub struct Reported {
     pub digest: Vec<u8>,
     /// Items that the host has, where more than were sent; 0 otherwise.
     pub found: u32,
+    /// Since which revision of the tenant's policies it is collected.
+    pub collected_since: i64,
 }
 
 /// What was done with a class.
@@ -154,7 +156,7 @@ async fn step(
         let complete = to == diff.rows();
         let new = snapshot::Model {
             digest: if complete { class.digest.clone() } else { Vec::new() },
-            fingerprint: fingerprint(class.batch.class, tx.scope_epoch()),
+            fingerprint: fingerprint(class.batch.class, tx.scope_epoch(), class.collected_since),
             token_us: report.token_us,
             items: old.items + change.items,
             found: class.found.into(),

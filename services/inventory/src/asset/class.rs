@@ -258,8 +258,8 @@ pub fn of_query(query: &Query) -> &'static dyn Class {
 }
 
 /// Fingerprints how this server stores a class: a stored digest counts only where the fingerprint is the same, so that
-/// neither a release nor a deletion leaves stale rows.
-pub fn fingerprint(class: &dyn Class, scope_epoch: i64) -> Uuid {
+/// neither a release, nor a deletion, nor a time without collection leaves stale rows.
+pub fn fingerprint(class: &dyn Class, scope_epoch: i64, collected_since: i64) -> Uuid {
     let mut hash = blake3::Hasher::new();
     hash.update(class.table().as_bytes());
     hash.update(&class.revision().to_le_bytes());
@@ -269,6 +269,7 @@ pub fn fingerprint(class: &dyn Class, scope_epoch: i64) -> Uuid {
         hash.update(column.name.as_bytes());
     }
     hash.update(&scope_epoch.to_le_bytes());
+    hash.update(&collected_since.to_le_bytes());
     short(&hash.finalize())
 }
 
@@ -387,9 +388,10 @@ mod tests {
     }
 
     #[test]
-    fn a_deletion_changes_every_fingerprint() {
+    fn a_deletion_and_a_switch_change_every_fingerprint() {
         for class in CLASSES {
-            assert_ne!(fingerprint(class, 0), fingerprint(class, 1));
+            assert_ne!(fingerprint(class, 0, 0), fingerprint(class, 1, 0));
+            assert_ne!(fingerprint(class, 0, 0), fingerprint(class, 0, 1));
         }
     }
 

@@ -19,8 +19,9 @@ use super::class::CLASSES;
 use super::count::{self, Count};
 use super::query::Asked;
 use super::receive::{self, Received};
-use super::snapshot::{self, Offer};
+use super::snapshot::{self, Offer, Verdict};
 use super::token::Tokens;
+use crate::collection::{self, settings::Settings};
 use crate::keyset::Cursor;
 use crate::machine::contact::{Contact, Contacts};
 use crate::machine::ops::machine_unknown;
@@ -47,8 +48,8 @@ pub struct Assets {
 pub struct Negotiated {
     /// The token for the report.
     pub token: String,
-    /// For each offered class whether what is stored is the same.
-    pub unchanged: Vec<bool>,
+    /// For each offered class what to do with it.
+    pub verdicts: Vec<Verdict>,
     /// How far the host's clock is off.
     pub skew: Skew,
 }
@@ -77,6 +78,8 @@ pub struct ClassCount {
     pub applied_at: Option<DateTime<Utc>>,
     /// Whether the machine has more items than it sent.
     pub truncated: bool,
+    /// Whether the class is switched off on the machine.
+    pub disabled: bool,
 }
 
 impl Assets {
@@ -92,7 +95,7 @@ impl Assets {
         let answers = self.contacts.take(scope, vec![contact]).await?;
         let answer = answers.into_iter().next().filter(|a| a.known).ok_or_else(|| machine_unknown(machine_id))?;
         let token = self.tokens.make(scope.app_id(), machine_id, answer.at);
-        Ok(Negotiated { token, unchanged: answer.unchanged, skew: answer.skew })
+        Ok(Negotiated { token, verdicts: answer.verdicts, skew: answer.skew })
     }
 
     /// Receives a report whole and applies it; returns what was done, and the machine's name.
@@ -117,13 +120,14 @@ impl Assets {
         Ok((outcomes, machine_name.clone()))
     }
 
-    /// Returns the name of a machine; `MACHINE_UNKNOWN` where there is none.
-    pub(super) async fn machine_name(&self, scope: &TenantScope, id: Uuid) -> Result<String> {
+    /// Returns the name of a machine and what is collected on it; `MACHINE_UNKNOWN` where there is none.
+    pub(super) async fn reporter(&self, scope: &TenantScope, id: Uuid) -> Result<(String, Settings)> {
         self.db
-            .read(
-                scope,
-                |read| async move { Ok(store::get(&read, id).await?.ok_or_else(|| machine_unknown(id))?.name) },
-            )
+            .read(scope, |read| async move {
+                let machine = store::get(&read, id).await?.ok_or_else(|| machine_unknown(id))?;
+                let settings = collection::store::settings(&read, &[id]).await?.remove(&id);
+                Ok((machine.name, settings.unwrap_or_default()))
+            })
             .await
     }
 
@@ -161,14 +165,21 @@ impl Assets {
             let of = |class: i32| counts.get(&(class as i16)).copied().unwrap_or_default();
             let all = CLASSES.iter().map(|c| c.class() as i32);
             return Ok(all
-                .map(|class| ClassCount { class, count: of(class), applied_at: None, truncated: false })
+                .map(|class| ClassCount {
+                    class,
+                    count: of(class),
+                    applied_at: None,
+                    truncated: false,
+                    disabled: false,
+                })
                 .collect());
         };
-        let snapshots = self
+        let (snapshots, settings) = self
             .db
             .read(scope, |read| async move {
                 store::get(&read, machine_id).await?.ok_or_else(|| machine_unknown(machine_id))?;
-                snapshot::of_machine(&read, machine_id).await
+                let settings = collection::store::settings(&read, &[machine_id]).await?.remove(&machine_id);
+                Ok((snapshot::of_machine(&read, machine_id).await?, settings.unwrap_or_default()))
             })
             .await?;
         let by_class: BTreeMap<i32, _> = snapshots.into_iter().map(|s| (i32::from(s.asset_class), s)).collect();
@@ -176,7 +187,8 @@ impl Assets {
             let snapshot = by_class.get(&class);
             let count = snapshot.map_or_else(Count::default, |s| Count { items: s.items, machines: 1 });
             let applied_at = snapshot.map(|s| s.applied_at);
-            ClassCount { class, count, applied_at, truncated: snapshot.is_some_and(|s| s.found > 0) }
+            let disabled = settings.class(class as i16).off;
+            ClassCount { class, count, applied_at, truncated: snapshot.is_some_and(|s| s.found > 0), disabled }
         };
         Ok(CLASSES.iter().map(|c| one(c.class() as i32)).collect())
     }

@@ -15,6 +15,7 @@ use super::budget::Reserved;
 use super::check::Found;
 use super::class::{CAP, Class, by_number, of_item};
 use super::ops::Assets;
+use crate::collection::settings::Settings;
 
 /// Most bytes of a report.
 const MOST_BYTES: u64 = 64 << 20;
@@ -39,6 +40,7 @@ pub struct Received {
 struct Announced {
     offer: ClassDigest,
     batch: Batch,
+    collected_since: i64,
 }
 
 /// Receives a report.
@@ -54,13 +56,15 @@ pub async fn receive(
     };
     let machine_id = check(&header)?;
     // A tenant or machine that takes no report is refused here, not after all of it was sent.
-    let machine_name = assets.machine_name(scope, machine_id).await?;
+    let (machine_name, settings) = assets.reporter(scope, machine_id).await?;
+    collected(&header, &settings)?;
     let token_us = assets.tokens.verify(scope.app_id(), machine_id, &header.report_token)?;
     let reserved = assets.budget.reserve(header.declared_bytes)?;
     let mut classes: Vec<Announced> = Vec::with_capacity(header.classes.len());
     for offer in header.classes {
         let class = known(&offer)?;
-        classes.push(Announced { offer, batch: Batch::new(class) });
+        let collected_since = settings.class(offer.asset_class as i16).since;
+        classes.push(Announced { offer, batch: Batch::new(class), collected_since });
     }
     let mut intake = Intake {
         classes,
@@ -154,7 +158,12 @@ impl Intake {
         if let Some(error) = duplicates {
             return Err(error);
         }
-        let reported = |c: Announced| Reported { batch: c.batch, digest: c.offer.digest, found: c.offer.found };
+        let reported = |c: Announced| Reported {
+            batch: c.batch,
+            digest: c.offer.digest,
+            found: c.offer.found,
+            collected_since: c.collected_since,
+        };
         Ok(self.classes.into_iter().map(reported).collect())
     }
 }
@@ -195,6 +204,19 @@ fn check(header: &ReportHeader) -> Result<Uuid> {
     );
     violations.finish()?;
     Ok(machine_id.unwrap_or_default())
+}
+
+/// Refuses classes that the tenant switched off, all at once.
+fn collected(header: &ReportHeader, settings: &Settings) -> Result<()> {
+    let off = header.classes.iter().enumerate().filter(|(_, c)| settings.class(c.asset_class as i16).off);
+    let mut error = None;
+    for (i, _) in off {
+        let so_far = error.take().unwrap_or_else(|| {
+            Error::new(Reason::CollectionDisabled, "the tenant switched a class of the report off: negotiate again")
+        });
+        error = Some(so_far.violation(format!("header.classes[{i}]"), "is switched off on this machine"));
+    }
+    error.map_or(Ok(()), Err)
 }
 
 fn known(offer: &ClassDigest) -> Result<&'static dyn Class> {

@@ -7,7 +7,6 @@ use cwpp_access::ops::AssetServiceOps;
 use cwpp_access::{Incoming, Outgoing, SystemScope, TenantScope};
 use cwpp_chassis::{Result, Violations};
 use cwpp_contracts::inventory::v1 as api;
-use cwpp_contracts::inventory::v1::Decision;
 use futures::StreamExt;
 use futures::stream::try_unfold;
 
@@ -15,7 +14,7 @@ use super::check::{instant, timestamp};
 use super::ops::{Assets, ClassCount, Outcome};
 use super::query;
 use super::receive::check_classes;
-use super::snapshot::Offer;
+use super::snapshot::{Offer, Verdict};
 use super::watch;
 use crate::keyset::Cursor;
 use crate::machine;
@@ -42,13 +41,14 @@ impl AssetServiceOps for Assets {
         let offers =
             request.classes.into_iter().map(|c| Offer { class: c.asset_class as i16, digest: c.digest }).collect();
         let negotiated = self.negotiate(&scope, machine_id.unwrap_or_default(), observed, offers).await?;
-        let decision = |(asset_class, unchanged): (i32, bool)| api::ClassDecision {
+        let decision = |(asset_class, verdict): (i32, Verdict)| api::ClassDecision {
             asset_class,
-            decision: if unchanged { Decision::Unchanged } else { Decision::Send } as i32,
+            decision: verdict.decision.into(),
+            interval: verdict.interval,
         };
         Ok(api::NegotiateReportResponse {
             report_token: negotiated.token,
-            decisions: numbers.into_iter().zip(negotiated.unchanged).map(decision).collect(),
+            decisions: numbers.into_iter().zip(negotiated.verdicts).map(decision).collect(),
             clock_skew: Some(duration(negotiated.skew.micros)),
             clock_clamped: negotiated.skew.clamped,
         })
@@ -105,6 +105,7 @@ impl AssetServiceOps for Assets {
             machines: c.count.machines.unsigned_abs(),
             applied_time: c.applied_at.map(timestamp),
             truncated: c.truncated,
+            disabled: c.disabled,
         };
         let counts = self.count(&scope, machine_id).await?;
         Ok(api::ListAssetCountsResponse { counts: counts.into_iter().map(count).collect() })

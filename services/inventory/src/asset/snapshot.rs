@@ -3,11 +3,14 @@
 
 use std::collections::HashMap;
 
+use cwpp_contracts::inventory::v1::Decision;
 use cwpp_storage::{HasTenant, StoreResult, TenantTx, Tenanted};
+use prost_types::Duration;
 use sea_orm::entity::prelude::*;
 use sea_orm::{IntoActiveModel, QueryFilter, QueryOrder};
 
 use super::class::{by_number, fingerprint};
+use crate::collection::settings::Class as Settings;
 use crate::shape;
 
 /// What is stored of one class of one machine.
@@ -68,11 +71,31 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Says whether that is what is stored, and stored as this server would store it.
-    pub fn is_stored(&self, snapshot: &Model, scope_epoch: i64) -> bool {
-        let Some(class) = by_number(self.class.into()) else { return false };
-        snapshot.complete && snapshot.digest == self.digest && snapshot.fingerprint == fingerprint(class, scope_epoch)
+    /// Says what the host shall do with it.
+    pub fn decide(&self, snapshot: Option<&Model>, scope_epoch: i64, settings: Settings) -> Verdict {
+        let decision = match settings.off {
+            true => Decision::Disabled,
+            false if snapshot.is_some_and(|s| self.is_stored(s, scope_epoch, settings.since)) => Decision::Unchanged,
+            false => Decision::Send,
+        };
+        Verdict { decision, interval: settings.interval() }
     }
+
+    /// Says whether that is what is stored, and stored as this server would store it.
+    fn is_stored(&self, snapshot: &Model, scope_epoch: i64, since: i64) -> bool {
+        let Some(class) = by_number(self.class.into()) else { return false };
+        let fingerprint = fingerprint(class, scope_epoch, since);
+        snapshot.complete && snapshot.digest == self.digest && snapshot.fingerprint == fingerprint
+    }
+}
+
+/// What a host shall do with a class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether to send it.
+    pub decision: Decision,
+    /// How often the tenant wants it collected, where that is said.
+    pub interval: Option<Duration>,
 }
 
 /// Finds the snapshots of machines, by machine and class.

@@ -8,13 +8,15 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use cwpp_access::{AppId, TenantScope};
 use cwpp_chassis::{Clock, Error, Reason, Result};
+use cwpp_contracts::inventory::v1::Decision;
 use cwpp_storage::{Db, StoreResult, TenantTx};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::skew::Skew;
 use super::{liveness, store};
-use crate::asset::snapshot::{self, Offer};
+use crate::asset::snapshot::{self, Offer, Verdict};
+use crate::collection;
 
 /// Contacts that are written without waiting for more.
 const ENOUGH: usize = 20;
@@ -56,8 +58,8 @@ pub struct Answer {
     pub skew: Skew,
     /// The database's clock; only where classes were offered.
     pub at: DateTime<Utc>,
-    /// For each offered class whether what is stored is the same.
-    pub unchanged: Vec<bool>,
+    /// For each offered class what to do with it.
+    pub verdicts: Vec<Verdict>,
 }
 
 /// Gathers contacts, a lane per tenant, so that no tenant waits for another.
@@ -195,19 +197,26 @@ async fn write(tx: &TenantTx, batch: &[Waiting], now: DateTime<Utc>) -> StoreRes
         contacts().filter(|c| !c.classes.is_empty() && known.contains(&c.machine_id)).map(|c| c.machine_id).collect();
     asking.sort_unstable();
     asking.dedup();
-    let (snapshots, at) = match asking.is_empty() {
-        true => (HashMap::new(), now),
-        false => (snapshot::of_machines(tx, &asking).await?, tx.database_time().await?),
+    let (snapshots, settings, at) = match asking.is_empty() {
+        true => (HashMap::new(), HashMap::new(), now),
+        false => (
+            snapshot::of_machines(tx, &asking).await?,
+            collection::store::settings(tx, &asking).await?,
+            tx.database_time().await?,
+        ),
     };
     let mut rows: BTreeMap<Uuid, liveness::Model> = BTreeMap::new();
     let mut answers = Vec::new();
     for contact in contacts() {
         let skew = Skew::of(contact.observed, now);
-        let unchanged: Vec<bool> = contact
+        let wanted = settings.get(&contact.machine_id);
+        let verdicts: Vec<Verdict> = contact
             .classes
             .iter()
             .map(|offer| {
-                snapshots.get(&(contact.machine_id, offer.class)).is_some_and(|s| offer.is_stored(s, tx.scope_epoch()))
+                let snapshot = snapshots.get(&(contact.machine_id, offer.class));
+                let wanted = wanted.map(|settings| settings.class(offer.class)).unwrap_or_default();
+                offer.decide(snapshot, tx.scope_epoch(), wanted)
             })
             .collect();
         let is_known = known.contains(&contact.machine_id);
@@ -224,11 +233,11 @@ async fn write(tx: &TenantTx, batch: &[Waiting], now: DateTime<Utc>) -> StoreRes
             if let Some(load) = contact.load {
                 (row.cpu_percent, row.memory_percent, row.disk_percent) = (load.cpu, load.memory, load.disk);
             }
-            if !unchanged.is_empty() && unchanged.iter().all(|u| *u) {
+            if !verdicts.is_empty() && verdicts.iter().all(|v| v.decision != Decision::Send) {
                 row.last_checked_at = Some(now);
             }
         }
-        answers.push(Answer { known: is_known, skew, at, unchanged });
+        answers.push(Answer { known: is_known, skew, at, verdicts });
     }
     store::touch(tx, rows.into_values().collect()).await?;
     Ok(answers)

@@ -10,8 +10,16 @@ use crate::fixture::item;
 use crate::world::*;
 
 /// The tables beside those of the classes that hold tenants' data.
-const OTHERS: [&str; 6] =
-    ["asset_class_count", "asset_count_delta", "asset_snapshot", "feed_mark", "machine", "machine_liveness"];
+const OTHERS: [&str; 8] = [
+    "asset_class_count",
+    "asset_count_delta",
+    "asset_snapshot",
+    "collection_policy",
+    "collection_policy_machine",
+    "feed_mark",
+    "machine",
+    "machine_liveness",
+];
 
 fn tables() -> Vec<&'static str> {
     let mut tables: Vec<_> = CLASSES.iter().map(|c| c.table()).chain(OTHERS).collect();
@@ -31,6 +39,19 @@ both! {
             let classes: Vec<_> = CLASSES.iter().map(|c| c.class()).collect();
             let items: Vec<_> = classes.iter().map(|c| item(*c, 1)).collect();
             calm.report(&host, &classes, &items).await;
+        }
+        for tenant in &tenants {
+            let policy = cwpp_inventory::collection::entity::policy::Model {
+                app_id: tenant.app_id as i64,
+                policy_id: uuid::Uuid::now_v7(),
+                scope_kind: 2,
+                spec: Vec::new(),
+                since: 1,
+            };
+            let (policy, ids) = (&policy, [uuid::Uuid::now_v7()]);
+            let ids = &ids;
+            let put = |tx| async move { cwpp_inventory::collection::store::put(&tx, policy.clone(), ids).await };
+            db.write(&scope(tenant), put).await.unwrap();
         }
         cwpp_inventory::asset::fold::once(&db, &system).await.unwrap();
         db.relay_once(&system).await.unwrap();

@@ -2,9 +2,11 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test that fails shows where")]
 
 mod class;
+mod collection;
 mod count;
 mod erasure;
 mod explain;
+mod export;
 mod fixture;
 mod list;
 mod machine;

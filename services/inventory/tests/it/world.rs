@@ -21,6 +21,7 @@ use cwpp_contracts::inventory::v1::machine_service_client::MachineServiceClient;
 use cwpp_contracts::inventory::v1::report_assets_request::Part;
 use cwpp_contracts::inventory::v1::*;
 use cwpp_inventory::asset::class::of_item;
+use cwpp_inventory::config::Peers;
 use cwpp_inventory::{Config, Inventory, registry};
 use cwpp_storage::{Database, Db};
 use prost::Message;
@@ -62,6 +63,11 @@ static NEXT: AtomicU64 = AtomicU64::new(1000);
 /// The day on which tests happen, at noon.
 pub(crate) fn noon() -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 3, 2, 12, 0, 0).unwrap()
+}
+
+/// No other service.
+fn alone() -> Peers {
+    Peers { configuration: String::new() }
 }
 
 /// A running service and its clients.
@@ -113,7 +119,7 @@ impl World {
         let log = cwpp_chassis::config::Log { level: "error".into(), ..Default::default() };
         cwpp_chassis::telemetry::init("inventory", &log, &Default::default()).unwrap();
         cwpp_storage::migrate::up(&database, &registry()).await.unwrap();
-        let config = Config { database, ..Config::default() };
+        let config = Config { database, peers: alone(), ..Config::default() };
         Self::start(config, server, folder, Clock::manual(noon())).await
     }
 
@@ -144,7 +150,7 @@ impl World {
 
     /// Starts another replica on the same database, with other settings.
     pub(crate) async fn replica(&self, change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config { database: self.database.clone(), ..Config::default() };
+        let mut config = Config { database: self.database.clone(), peers: alone(), ..Config::default() };
         change(&mut config);
         Self::start(config, None, self.folder.clone(), self.clock.clone()).await
     }

@@ -63,14 +63,27 @@ async fn an_operator_without_a_grant_sees_masked_fields_in_a_unary_reply() {
 #[tokio::test]
 async fn an_operator_without_a_grant_sees_masked_fields_in_every_message_of_a_stream() {
     let mut client = client(Some(principal(Kind::Operator, &["*"]))).await;
-    let request = ExportAssetsRequest { app_id: TENANT, ..Default::default() };
-    let mut replies = client.export_assets(request).await.expect("permitted").into_inner();
+    let mut replies = client.watch_machines(WatchMachinesRequest::default()).await.expect("permitted").into_inner();
     let mut seen = 0;
     while let Some(reply) = replies.message().await.expect("goes on") {
-        looks_masked(&reply.assets[0]);
+        let facts = reply.machine.and_then(|machine| machine.facts).expect("facts");
+        assert_ne!(facts.name, "web-1");
+        assert_eq!(facts.architecture, "x86_64");
         seen += 1;
     }
     assert_eq!(seen, 2);
+}
+
+#[tokio::test]
+async fn an_operator_without_a_grant_may_not_export_and_a_tenants_user_may() {
+    let request = ExportAssetsRequest { app_id: TENANT, ..Default::default() };
+    let mut operator = client(Some(principal(Kind::Operator, &["*"]))).await;
+    let status = operator.export_assets(request.clone()).await.expect_err("refused");
+    assert_eq!(reason(status), Reason::PermissionDenied);
+    let mut user = client(Some(principal(Kind::TenantUser, &["inventory.*"]))).await;
+    let mut replies = user.export_assets(request).await.expect("permitted").into_inner();
+    let part = replies.message().await.expect("goes on").expect("a part");
+    assert_eq!(account(&part.assets[0]).name, "alice");
 }
 
 #[tokio::test]

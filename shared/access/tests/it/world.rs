@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cwpp_access::ops::{AssetServiceGuarded, AssetServiceOps};
 use cwpp_access::principal::{Kind, Principal, Tenants};
-use cwpp_access::{AppId, Gate, Incoming, Outgoing, TenantScope};
+use cwpp_access::{AppId, Gate, Incoming, Outgoing, SystemScope, TenantScope};
 use cwpp_chassis::Error;
 use cwpp_contracts::inventory::v1::asset_service_client::AssetServiceClient;
 use cwpp_contracts::inventory::v1::*;
@@ -74,6 +74,25 @@ impl AssetServiceOps for Fixed {
     ) -> Result<Outgoing<ExportAssetsResponse>, Error> {
         let parts = (0..2).map(|_| Ok(ExportAssetsResponse { assets: vec![asset()] }));
         Ok(futures::stream::iter(parts).boxed())
+    }
+
+    async fn watch_machines(
+        &self,
+        _: SystemScope,
+        _: WatchMachinesRequest,
+    ) -> Result<Outgoing<WatchMachinesResponse>, Error> {
+        let facts = MachineFacts { name: "web-1".into(), architecture: "x86_64".into(), ..Default::default() };
+        let machine = Machine { facts: Some(facts), ..Default::default() };
+        let told = WatchMachinesResponse { app_id: TENANT, machine: Some(machine), ..Default::default() };
+        Ok(futures::stream::iter([Ok(told.clone()), Ok(told)]).boxed())
+    }
+
+    async fn watch_packages(
+        &self,
+        _: SystemScope,
+        _: WatchPackagesRequest,
+    ) -> Result<Outgoing<WatchPackagesResponse>, Error> {
+        Ok(futures::stream::empty().boxed())
     }
 }
 

@@ -1,0 +1,73 @@
+//! Exports: all rows that a query chooses, in parts, and no longer than the tenant allows.
+
+use std::collections::BTreeSet;
+
+use cwpp_chassis::Reason;
+use cwpp_contracts::common::v1::TenantState;
+use cwpp_contracts::inventory::v1::asset_item::Item;
+use cwpp_contracts::inventory::v1::asset_query::Query;
+use cwpp_contracts::inventory::v1::*;
+use tonic::Streaming;
+
+use crate::world::*;
+
+const PACKAGES: [AssetClass; 1] = [AssetClass::SystemPackage];
+
+async fn export(w: &World, tenant: &Tenant, query: SystemPackageQuery) -> Streaming<ExportAssetsResponse> {
+    let query = Some(AssetQuery { query: Some(Query::SystemPackage(query)) });
+    let request = ExportAssetsRequest { app_id: tenant.app_id, query, hosts: None };
+    w.assets.clone().export_assets(request).await.unwrap().into_inner()
+}
+
+/// Reports half a hundred thousand packages of two machines.
+async fn fill(w: &World, tenant: &Tenant) {
+    for name in ["web-1", "web-2"] {
+        let host = w.host(tenant, name).await;
+        let items: Vec<_> = (0..25_000).map(|n| package(&format!("p{n:05}"), &format!("{}", n % 7))).collect();
+        w.report(&host, &PACKAGES, &items).await;
+    }
+}
+
+both! {
+    async fn fifty_thousand_rows_come_in_parts_of_a_thousand_each_once(w: World) {
+        let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
+        fill(&w, &tenant).await;
+        w.report(&w.host(&neighbour, "web-1").await, &PACKAGES, &[package("not-mine", "1")]).await;
+        let all = SystemPackageQuery { order: SystemPackageOrder::Name.into(), ..Default::default() };
+        // The other question holds for a seventh of the rows, and looks at all of them.
+        let some = SystemPackageQuery { version: "3".into(), ..Default::default() };
+        for (query, wanted, sorted) in [(all, 50_000, true), (some, 2 * 3_571, false)] {
+            let mut parts = export(&w, &tenant, query).await;
+            let (mut seen, mut names) = (BTreeSet::new(), Vec::new());
+            while let Some(part) = parts.message().await.unwrap() {
+                assert!(part.assets.len() <= 1000);
+                for asset in part.assets {
+                    let Some(Item::SystemPackage(p)) = asset.item.unwrap().item else { panic!("no package") };
+                    assert_ne!(p.name, "not-mine");
+                    assert!(seen.insert((asset.host.unwrap().name, p.name.clone())), "{} comes twice", p.name);
+                    names.push(p.name);
+                }
+            }
+            assert_eq!(seen.len(), wanted);
+            assert!(!sorted || names.is_sorted());
+        }
+    }
+
+    async fn an_export_ends_when_the_tenant_is_sealed(w: World) {
+        let tenant = w.tenant().await;
+        fill(&w, &tenant).await;
+        let mut parts = export(&w, &tenant, SystemPackageQuery::default()).await;
+        let mut rows = parts.message().await.unwrap().unwrap().assets.len();
+        w.fence(&tenant, TenantState::Sealed).await;
+        // What was on its way already still comes; nothing is read any more.
+        let ended = loop {
+            match parts.message().await {
+                Ok(Some(part)) => rows += part.assets.len(),
+                Ok(None) => break None,
+                Err(status) => break Some(status),
+            }
+        };
+        assert_eq!(reason::<()>(Err(ended.expect("it does not end as if it were whole"))), Reason::TenantFenced);
+        assert!(rows < 50_000, "{rows} rows");
+    }
+}
