@@ -2,8 +2,8 @@
 
 use cwpp_access::{Outgoing, SystemScope, TenantScope};
 use cwpp_chassis::{Error, Result};
+use cwpp_contracts::inventory::v1::WatchPackagesResponse;
 use cwpp_contracts::inventory::v1::asset_item::Item;
-use cwpp_contracts::inventory::v1::{AssetClass, SystemPackage, WatchPackagesResponse};
 use cwpp_storage::watch::{self, Watched};
 use cwpp_storage::{Db, StoreResult, TenantRead, TenantTx, mark};
 use sea_orm::ConnectionTrait;
@@ -17,9 +17,12 @@ const FEED: &str = "package";
 /// Packages of one message.
 const SENT: usize = 1000;
 
+/// The classes whose changes are told to the followers: those that have versions in an order of their ecosystem.
+static TOLD: [&dyn Class; 2] = [&class::SystemPackage, &class::JarPackage];
+
 /// Says whether a class's changes are told to the followers.
 pub fn is_told(class: &dyn Class) -> bool {
-    class.class() == AssetClass::SystemPackage
+    TOLD.iter().any(|told| told.class() == class.class())
 }
 
 /// Tells the followers that packages of machines changed. Call `feed_grew` after the commit.
@@ -44,18 +47,27 @@ pub(crate) async fn open(
 
 struct Packages;
 
-/// Reads all packages of a machine in the order of their keys.
-async fn packages(read: &TenantRead, machine_id: Uuid) -> StoreResult<Vec<SystemPackage>> {
-    let class = class::SystemPackage;
-    let mut select = class.rows(Whose(read));
-    select.and_where(Expr::col("machine_id").eq(machine_id)).order_by("item_key", sea_orm::Order::Asc);
-    let rows = read.query_all(&select).await?;
-    rows.iter()
-        .map(|row| match class.load(row)? {
-            Item::SystemPackage(package) => Ok(package),
-            _ => Err(Error::internal(anyhow::anyhow!("a package is stored as something else")).into()),
-        })
-        .collect()
+/// Reads all packages of a machine, class by class in the order of their keys.
+async fn packages(read: &TenantRead, machine_id: Uuid) -> StoreResult<Vec<Item>> {
+    let mut items = Vec::new();
+    for class in TOLD {
+        let mut select = class.rows(Whose(read));
+        select.and_where(Expr::col("machine_id").eq(machine_id)).order_by("item_key", sea_orm::Order::Asc);
+        for row in read.query_all(&select).await? {
+            items.push(class.load(&row)?);
+        }
+    }
+    Ok(items)
+}
+
+/// Puts an item into its list.
+fn put(item: Item, part: &mut WatchPackagesResponse) -> Result<()> {
+    match item {
+        Item::SystemPackage(package) => part.packages.push(package),
+        Item::JarPackage(jar) => part.jar_packages.push(jar),
+        _ => return Err(Error::internal(anyhow::anyhow!("a class that is not told"))),
+    }
+    Ok(())
 }
 
 #[async_trait::async_trait]
@@ -71,17 +83,18 @@ impl Watched for Packages {
             let mut rest = db.read(tenant, |read| async move { packages(&read, *id).await }).await?.into_iter();
             let mut parts = Vec::with_capacity(rest.len() / SENT + 1);
             loop {
-                let packages: Vec<_> = rest.by_ref().take(SENT).collect();
-                let last = rest.len() == 0;
-                parts.push(WatchPackagesResponse {
+                let mut part = WatchPackagesResponse {
                     app_id: tenant.app_id().to_request(),
                     machine_id: id.to_string(),
-                    packages,
                     first: parts.is_empty(),
-                    last,
-                    cursor: String::new(),
-                });
-                if last {
+                    ..Default::default()
+                };
+                for item in rest.by_ref().take(SENT) {
+                    put(item, &mut part)?;
+                }
+                part.last = rest.len() == 0;
+                parts.push(part);
+                if rest.len() == 0 {
                     break;
                 }
             }

@@ -136,18 +136,20 @@ both! {
     async fn a_machine_with_many_packages_comes_in_parts(w: World) {
         let tenant = w.tenant().await;
         let host = w.host(&tenant, "web-1").await;
-        let items: Vec<_> = (0..2_500).map(|n| package(&format!("p{n:04}"), "1")).collect();
-        w.report(&host, &PACKAGES, &items).await;
+        let mut items: Vec<_> = (0..2_500).map(|n| package(&format!("p{n:04}"), "1")).collect();
+        items.extend((0..10).map(|n| crate::fixture::item(AssetClass::JarPackage, n)));
+        w.report(&host, &[AssetClass::SystemPackage, AssetClass::JarPackage], &items).await;
         let mut stream = packages(&w, "").await.unwrap();
         let mut parts = Vec::new();
         while parts.len() < 3 {
             let part = stream.message().await.unwrap().unwrap();
             if part.app_id != 0 {
-                parts.push((part.packages.len(), part.first, part.last, part.cursor));
+                parts.push((part.packages.len(), part.first, part.last, part.cursor, part.jar_packages.len()));
             }
         }
-        let shape: Vec<_> = parts.iter().map(|(n, first, last, _)| (*n, *first, *last)).collect();
+        let shape: Vec<_> = parts.iter().map(|(n, first, last, _, _)| (*n, *first, *last)).collect();
         assert_eq!(shape, [(1000, true, false), (1000, false, false), (500, false, true)]);
+        assert_eq!(parts.iter().map(|(_, _, _, _, jars)| *jars).sum::<usize>(), 10);
         // A stream that is cut between the parts begins with the first again.
         let again = packages(&w, &parts[1].3).await.unwrap().message().await.unwrap().unwrap();
         assert!(again.first && !again.last);
