@@ -3,9 +3,8 @@ use std::fs;
 use std::process::Command;
 
 use cwpp_collector::class::{Class, ClassSnapshot, Item, KernelModule, Outcome};
-use cwpp_collector::{Root, collect};
 
-use crate::{Host, noon};
+use crate::{Host, read_here};
 
 fn modules(snapshot: &ClassSnapshot) -> Vec<KernelModule> {
     let module = |item: &Item| match item {
@@ -17,7 +16,7 @@ fn modules(snapshot: &ClassSnapshot) -> Vec<KernelModule> {
 
 #[test]
 fn this_hosts_modules_are_the_kernels_and_lsmods() {
-    let snapshot = collect(&Root::default(), noon()).class(Class::KernelModule).unwrap().clone();
+    let snapshot = read_here(Class::KernelModule);
     let Ok(table) = fs::read_to_string("/proc/modules") else {
         // A kernel without loadable modules.
         assert!(matches!(snapshot.outcome, Outcome::NotPresent { .. }));

@@ -4,10 +4,9 @@ use std::path::Path;
 use std::process::Command;
 
 use cwpp_collector::class::{Class, ClassSnapshot, Item, ListeningPort, Outcome, TransportProtocol};
-use cwpp_collector::{Root, collect};
 
 use crate::proc_tree::Fake;
-use crate::{Host, command, is_root, items, noon};
+use crate::{Host, command, is_root, items, read_here};
 
 fn ports(snapshot: &ClassSnapshot) -> Vec<ListeningPort> {
     let port = |item: &Item| match item {
@@ -49,7 +48,7 @@ fn this_hosts_ports_and_their_processes_are_those_of_ss() {
     connected.connect(udp.local_addr().unwrap()).unwrap();
 
     let before = ss();
-    let snapshot = collect(&Root::default(), noon()).class(Class::ListeningPort).unwrap().clone();
+    let snapshot = read_here(Class::ListeningPort);
     let after = ss();
     assert_eq!(snapshot.outcome, Outcome::Complete);
     let ports = ports(&snapshot);

@@ -3,7 +3,7 @@ use cwpp_collector::machine::{LoadSampler, Machine};
 use cwpp_collector::{Root, collect, print_snapshot};
 use serde_json::Value;
 
-use crate::{Host, noon};
+use crate::{Host, noon, read_here};
 
 #[test]
 fn this_machine_is_known() {
@@ -51,4 +51,14 @@ fn a_snapshot_prints_the_machine_then_items_then_classes() {
     let class = |name: &str| lines.iter().find(|line| line["record"] == "class" && line["class"] == name).unwrap();
     assert_eq!((&class("account")["outcome"], &class("account")["items"]), (&"complete".into(), &2.into()));
     assert_eq!(class("system_package")["outcome"], "not_present");
+}
+
+#[test]
+fn reading_this_host_twice_gives_equal_digests_where_nothing_changed() {
+    for class in
+        [Class::Account, Class::EnvironmentVariable, Class::KernelModule, Class::SystemPackage, Class::Resource]
+    {
+        let (first, second) = (read_here(class), read_here(class));
+        assert_eq!(first.digest(), second.digest(), "{class:?}");
+    }
 }

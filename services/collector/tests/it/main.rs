@@ -25,8 +25,8 @@ use std::path::Path;
 use std::process::Command;
 
 use chrono::{DateTime, Utc};
+use cwpp_collector::Root;
 use cwpp_collector::class::{Class, ClassSnapshot};
-use cwpp_collector::{Root, collect};
 use serde_json::Value;
 
 /// A made-up host in a temporary directory.
@@ -58,8 +58,13 @@ impl Host {
     }
 
     fn read(&self, class: Class) -> ClassSnapshot {
-        collect(&self.root(), noon()).class(class).unwrap().clone()
+        class.read(&cwpp_collector::Host::new(&self.root(), noon()))
     }
+}
+
+/// Reads a class of this very host.
+fn read_here(class: Class) -> ClassSnapshot {
+    class.read(&cwpp_collector::Host::new(&Root::default(), Utc::now()))
 }
 
 fn noon() -> DateTime<Utc> {

@@ -4,11 +4,10 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 
 use cwpp_collector::class::{Class, ClassSnapshot, Item, Outcome, Process, ProcessState};
-use cwpp_collector::{Root, collect};
 use sha2::{Digest, Sha256};
 
 use crate::proc_tree::{BOOT_ID, Fake};
-use crate::{Host, command, copy_program, is_root, items, noon};
+use crate::{Host, command, copy_program, is_root, items, read_here};
 
 fn processes(snapshot: &ClassSnapshot) -> Vec<Process> {
     let process = |item: &Item| match item {
@@ -19,7 +18,7 @@ fn processes(snapshot: &ClassSnapshot) -> Vec<Process> {
 }
 
 fn here() -> ClassSnapshot {
-    collect(&Root::default(), noon()).class(Class::Process).unwrap().clone()
+    read_here(Class::Process)
 }
 
 /// Numbers and starts of the processes, read as plainly as can be.
@@ -229,6 +228,26 @@ fn a_process_that_ends_while_it_is_read_is_counted() {
     fs::write(host.path().join("proc/31/stat"), "31 (torn").unwrap();
     let snapshot = host.read(Class::Process);
     assert_eq!((snapshot.outcome.clone(), snapshot.items.len()), (Outcome::Complete, 3));
+    assert_eq!(snapshot.skipped_count, 3);
+}
+
+#[test]
+fn files_that_lead_nowhere_or_in_circles_cost_one_process_each() {
+    let host = tree();
+    let proc = host.path().join("proc");
+    std::os::unix::fs::symlink("/proc/60", proc.join("60")).unwrap();
+    std::os::unix::fs::symlink("/proc/1", proc.join("61")).unwrap();
+    fs::write(proc.join("62"), "").unwrap();
+    fs::create_dir_all(proc.join("99999999999")).unwrap();
+    fs::remove_file(proc.join("30/exe")).unwrap();
+    std::os::unix::fs::symlink("/proc/30/exe", proc.join("30/exe")).unwrap();
+    let huge = format!("31 (x) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {} 0 0", u64::MAX);
+    fs::write(proc.join("31/stat"), huge).unwrap();
+    let snapshot = host.read(Class::Process);
+    let all = processes(&snapshot);
+    // A link to another process is that process's files under another number.
+    assert_eq!(all.iter().map(|process| process.pid).collect::<Vec<_>>(), [1, 2, 7, 30, 61]);
+    assert_eq!((all[3].path.as_deref(), &all[3].sha256), (Some("/proc/30/exe"), &None));
     assert_eq!(snapshot.skipped_count, 3);
 }
 

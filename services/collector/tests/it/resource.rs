@@ -3,9 +3,8 @@ use std::fs;
 use std::process::Command;
 
 use cwpp_collector::class::{Class, ClassSnapshot, Item, Outcome, Resource, ResourceKind};
-use cwpp_collector::{Root, collect};
 
-use crate::{Host, noon};
+use crate::{Host, read_here};
 
 fn resources(snapshot: &ClassSnapshot) -> Vec<Resource> {
     let resource = |item: &Item| match item {
@@ -27,7 +26,7 @@ fn run(program: &str, args: &[&str]) -> Option<String> {
 
 #[test]
 fn this_hosts_hardware_and_partitions_are_those_of_nproc_and_df() {
-    let snapshot = collect(&Root::default(), noon()).class(Class::Resource).unwrap().clone();
+    let snapshot = read_here(Class::Resource);
     assert_eq!(snapshot.outcome, Outcome::Complete);
     let all = resources(&snapshot);
     let hardware = of(&all, ResourceKind::Hardware);
@@ -51,7 +50,7 @@ fn this_hosts_hardware_and_partitions_are_those_of_nproc_and_df() {
 
 #[test]
 fn this_hosts_interfaces_are_those_of_the_kernel_and_of_ip() {
-    let snapshot = collect(&Root::default(), noon()).class(Class::Resource).unwrap().clone();
+    let snapshot = read_here(Class::Resource);
     let all = resources(&snapshot);
     let interfaces = of(&all, ResourceKind::NetworkInterface);
     for interface in &interfaces {
