@@ -10,38 +10,41 @@ use chrono::Utc;
 use cwpp_chassis::client::{Channel, ClientConfig};
 
 use crate::authlog::{self, Reader, YearRule, Zone};
+use crate::class::Class;
 use crate::report::{Agent, Intervals, Reporter};
 use crate::spool::Spool;
-use crate::{Cost, Root, collect, print_snapshot};
+use crate::{Cost, Host, Root, collect, print_class, print_cost, print_overview, print_snapshot};
 
 /// Reads this host, or a log, and prints what it found. Nothing is sent anywhere.
 #[derive(Debug, Clone, clap::Args)]
 pub struct CollectArgs {
-    /// Print JSON, one object a line.
+    /// Print JSON, one object a line, instead of a table. The events of a log are always JSON.
     #[arg(long)]
     pub json: bool,
     /// The file tree to read.
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
+    /// Show the items of this class, instead of how many each has.
+    #[arg(long, value_name = "CLASS", conflicts_with_all = ["json", "auth_log"], value_parser = class_of)]
+    pub class: Option<Class>,
     /// Read this log of sshd and print its events, instead of the host.
     #[arg(long, value_name = "FILE")]
     pub auth_log: Option<PathBuf>,
     /// The year of the log's first line, for logs that write none; else the latest that fits.
     #[arg(long, value_name = "YEAR", requires = "auth_log", value_parser = clap::value_parser!(i32).range(1970..=9998))]
     pub year: Option<i32>,
-    /// Print last what the reading cost: processor time and the most memory (`"record":"cost"`).
+    /// Print last what the reading cost: processor time and the most memory (JSON: `"record":"cost"`).
     #[arg(long, conflicts_with = "auth_log")]
     pub cost: bool,
 }
 
 impl CollectArgs {
-    /// Does what the arguments ask for and prints JSON, which is the only form so far.
+    /// Does what the arguments ask for: prints tables, or JSON.
     pub fn run(&self, out: impl Write) -> anyhow::Result<()> {
         let mut out = BufWriter::new(out);
         let root = Root::new(&self.root);
         let printed = match &self.auth_log {
-            None => print_snapshot(&collect(&root, Utc::now()), &mut out)
-                .and_then(|()| if self.cost { Cost::read().print(&mut out) } else { Ok(()) }),
+            None => self.host(&root, &mut out),
             Some(path) => {
                 let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
                 // A log that was put aside ends in the year in which it was last written.
@@ -64,6 +67,27 @@ impl CollectArgs {
             other => Ok(other?),
         }
     }
+}
+
+impl CollectArgs {
+    fn host(&self, root: &Root, mut out: impl Write) -> io::Result<()> {
+        match self.class {
+            Some(class) => print_class(&class.read(&Host::new(root, Utc::now())), &mut out)?,
+            None if self.json => print_snapshot(&collect(root, Utc::now()), &mut out)?,
+            None => print_overview(&collect(root, Utc::now()), &mut out)?,
+        }
+        match (self.cost, self.json) {
+            (false, _) => Ok(()),
+            (true, true) => Cost::read().print(out),
+            (true, false) => print_cost(&Cost::read(), out),
+        }
+    }
+}
+
+/// A class by its name.
+fn class_of(name: &str) -> Result<Class, String> {
+    let names = || Class::ALL.map(Class::name).join(", ");
+    Class::ALL.into_iter().find(|class| class.name() == name).ok_or_else(|| format!("the classes are {}", names()))
 }
 
 /// Reads this host and reports it: once, or on and on as an agent.

@@ -9,6 +9,7 @@ pub mod command;
 mod config;
 pub mod container;
 mod cost;
+mod display;
 mod host;
 pub mod machine;
 pub mod process;
@@ -22,6 +23,7 @@ pub mod spool;
 mod text;
 
 pub use cost::Cost;
+pub use display::{print_class, print_cost, print_overview};
 pub use host::Host;
 pub use root::{ReadError, Root};
 pub use snapshot::{Snapshot, collect, print_snapshot};

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::Product;
-use super::instance::Known;
+use super::known::Known;
 use crate::Root;
 
 /// Where executables are installed.

@@ -3,16 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::MetadataExt;
 
-use super::{Options, PRODUCTS, Product, installed, version};
+use super::known::{Known, loaded};
+use super::{Options, Product, installed, version};
 use crate::class::system_package::{self, Owner};
 use crate::process::{Process, Processes};
 use crate::text::Fields;
 use crate::{Root, redact};
 
-/// Programs that run others' programs: what they run is told by an argument.
-const INTERPRETERS: [&str; 9] = ["java", "python", "pypy", "node", "nodejs", "ruby", "perl", "php", "beam.smp"];
-/// So many arguments of an interpreter are looked at.
-const MARKERS_CAP: usize = 2_000;
 /// The most bytes of a path or an argument that are looked at.
 const TEXT_CAP: usize = 32 << 10;
 /// So many ancestors are followed.
@@ -93,15 +90,18 @@ impl Programs {
         let wanted = exes.chain(installed.keys().map(String::as_bytes)).collect();
         let owners = system_package::owners(root, &wanted);
         let mut all = Vec::new();
+        let mut finder = version::Finder::default();
         for (product, pid, pids) in trees {
             let Some(process) = processes.and_then(|processes| processes.get(pid)) else { continue };
-            let instance = Instance::running(root, process, product, pids, &owners);
+            let instance = Instance::running(root, process, product, pids, &owners, &mut finder);
             if let Some(exe) = instance.exe.as_ref().filter(|_| !instance.is_foreign) {
                 installed.remove(exe);
             }
             all.push(instance);
         }
-        all.extend(installed.into_iter().map(|(path, product)| Instance::installed(root, path, product, &owners)));
+        all.extend(
+            installed.into_iter().map(|(path, product)| Instance::installed(root, path, product, &owners, &mut finder)),
+        );
         all.sort_by(|a, b| (a.product.name, a.pid, &a.exe).cmp(&(b.product.name, b.pid, &b.exe)));
         let hidden = running().any(|process| process.exe.is_none() && process.state != b'Z');
         Programs { all, hidden }
@@ -134,7 +134,14 @@ fn trees(known: &Known, processes: &Processes) -> Vec<(&'static Product, u32, Ve
 type Owners = HashMap<Vec<u8>, Owner>;
 
 impl Instance {
-    fn running(root: &Root, process: &Process, product: &'static Product, pids: Vec<u32>, owners: &Owners) -> Self {
+    fn running(
+        root: &Root,
+        process: &Process,
+        product: &'static Product,
+        pids: Vec<u32>,
+        owners: &Owners,
+        finder: &mut version::Finder,
+    ) -> Self {
         let mut fields = Fields::default();
         let mut shown = |bytes: &[u8]| fields.text("", bytes, TEXT_CAP);
         let args: Vec<String> = process.args().map(&mut shown).collect();
@@ -170,7 +177,7 @@ impl Instance {
                 home: home.as_deref(),
                 args: options.all(),
             };
-            version::find(product.version, &place)
+            finder.find(product.version, &place)
         });
         Instance {
             product,
@@ -193,7 +200,13 @@ impl Instance {
         }
     }
 
-    fn installed(root: &Root, path: String, product: &'static Product, owners: &Owners) -> Self {
+    fn installed(
+        root: &Root,
+        path: String,
+        product: &'static Product,
+        owners: &Owners,
+        finder: &mut version::Finder,
+    ) -> Self {
         let owner = owners.get(path.as_bytes());
         let home = installed_in(&path).map(str::to_owned);
         let version = owner.and_then(|owner| owner.version.as_deref()).map(|whole| version::upstream(whole).to_owned());
@@ -205,7 +218,7 @@ impl Instance {
                 home: home.as_deref(),
                 args: &[],
             };
-            version::find(product.version, &place)
+            finder.find(product.version, &place)
         });
         let (config, _) = config(product, root, &Options::default(), home.as_deref(), None);
         Instance {
@@ -298,94 +311,4 @@ fn installed_in(exe: &str) -> Option<&str> {
         _ => folder,
     };
     (!["", "/", "/usr", "/usr/local", "/usr/lib", "/usr/libexec"].contains(&home)).then_some(home)
-}
-
-/// The table of the products, by what they are told by.
-pub(super) struct Known {
-    binaries: HashMap<&'static str, &'static Product>,
-    markers: HashMap<&'static str, &'static Product>,
-    prefixes: Vec<(&'static str, &'static Product)>,
-}
-
-impl Known {
-    pub(super) fn new() -> Self {
-        let mut known = Known { binaries: HashMap::new(), markers: HashMap::new(), prefixes: Vec::new() };
-        for product in PRODUCTS {
-            known.binaries.extend(product.binaries.iter().map(|name| (*name, product)));
-            for marker in product.arguments {
-                match marker.strip_suffix('*') {
-                    Some(prefix) => known.prefixes.push((prefix, product)),
-                    None => _ = known.markers.insert(marker, product),
-                }
-            }
-        }
-        known
-    }
-
-    fn recognise(&self, process: &Process) -> Option<&'static Product> {
-        let first = process.args().next().map(last_part).map(|name| {
-            let end = name.iter().position(|byte| matches!(byte, b':' | b' ')).unwrap_or(name.len());
-            &name[..end]
-        });
-        // Where the executable may not be seen, its name is what the process says.
-        let loaded = loaded(process).map(last_part);
-        let name =
-            loaded.or_else(|| process.exe_name()).or(first).filter(|name| !name.is_empty()).unwrap_or(&process.name);
-        let name = std::str::from_utf8(name).ok()?;
-        if INTERPRETERS.contains(&name) || INTERPRETERS.contains(&bare(name)) {
-            let marked = process.args().skip(1).take(MARKERS_CAP).find_map(|arg| {
-                let arg = std::str::from_utf8(last_part(arg)).ok()?;
-                let by_prefix = || self.prefixes.iter().find(|(prefix, _)| arg.starts_with(prefix)).map(|(_, p)| *p);
-                self.markers.get(arg).copied().or_else(by_prefix)
-            });
-            if marked.is_some() {
-                return marked;
-            }
-        }
-        self.by_binary(name)
-    }
-
-    /// The product of an executable's file name.
-    pub(super) fn by_binary(&self, name: &str) -> Option<&'static Product> {
-        self.binaries.get(name).or_else(|| self.binaries.get(bare(name))).copied()
-    }
-
-    /// The argument that a product was told by.
-    fn marker<'a>(product: &Product, args: &'a [String]) -> Option<&'a str> {
-        let is_marker = |arg: &str| {
-            let name = arg.rsplit('/').next().unwrap_or(arg);
-            product.arguments.iter().any(|marker| match marker.strip_suffix('*') {
-                Some(prefix) => name.starts_with(prefix),
-                None => name == *marker,
-            })
-        };
-        args.iter().skip(1).map(String::as_str).find(|arg| is_marker(arg))
-    }
-}
-
-/// The program that the dynamic loader runs, where it was called by its own name: the executable is then the loader.
-fn loaded(process: &Process) -> Option<&[u8]> {
-    let is_loader = process.exe_name().is_some_and(|name| name.starts_with(b"ld-") && contains(name, b".so"));
-    let mut args = process.args().skip(1).filter(|_| is_loader);
-    while let Some(arg) = args.next() {
-        match arg {
-            b"--library-path" | b"--preload" | b"--argv0" | b"--audit" | b"--glibc-hwcaps-prepend" => _ = args.next(),
-            arg if arg.starts_with(b"--") => {}
-            arg => return arg.starts_with(b"/").then_some(arg),
-        }
-    }
-    None
-}
-
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
-}
-
-fn last_part(path: &[u8]) -> &[u8] {
-    path.rsplit(|&byte| byte == b'/').next().unwrap_or(path)
-}
-
-/// A program's name without the version at its end: `php-fpm8.2` is `php-fpm`.
-fn bare(name: &str) -> &str {
-    name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.').trim_end_matches('-')
 }

@@ -3,6 +3,7 @@
 
 mod installed;
 mod instance;
+mod known;
 mod options;
 mod table;
 mod version;

@@ -66,7 +66,7 @@ pub(crate) static PRODUCTS: &[Product] = &[
     product("Uvicorn", Web).binaries(&["uvicorn"]).arguments(&["uvicorn"]),
     product("PHP-FPM", Web).binaries(&["php-fpm"]).config(&["-y", "--fpm-config"], &["/etc/php-fpm.conf", "/usr/local/etc/php-fpm.conf"]).version(&[Binary(r"X-Powered-By: PHP/(\d+\.\d+\.\d+)"), Path(r"php-fpm(\d+\.\d+)$")]),
     product("MariaDB", Database).binaries(&["mariadbd"]).config(&["--defaults-file"], &["/etc/mysql/my.cnf", "/etc/my.cnf", "my.cnf"]).home(&["--basedir"]).version(&[Binary(r"\x00(\d+\.\d+\.\d+)-MariaDB")]),
-    product("MySQL", Database).binaries(&["mysqld", "mysqld-debug"]).config(&["--defaults-file"], &["/etc/mysql/my.cnf", "/etc/my.cnf", "my.cnf"]).home(&["--basedir"]).version(&[Binary(r"mysql-(\d+\.\d+\.\d+)[^\d.]"), Binary(r"\x00(\d+\.\d+\.\d+)-\d+(?:ubuntu|debian|build)[\w.+~-]*\x00"), Binary(r"\x00([5-9]\.\d+\.\d+)\x00")]),
+    product("MySQL", Database).binaries(&["mysqld", "mysqld-debug"]).config(&["--defaults-file"], &["/etc/mysql/my.cnf", "/etc/my.cnf", "my.cnf"]).home(&["--basedir"]).version(&[Binary(r"\x00MySQL (\d+\.\d+\.\d+)\x00"), Binary(r"mysql-(\d+\.\d+\.\d+)[^\d.]"), Binary(r"\x00(\d+\.\d+\.\d+)-\d+(?:ubuntu|debian|build)[\w.+~-]*\x00"), Binary(r"\x00([5-9]\.\d+\.\d+)\x00")]),
     product("PostgreSQL", Database).binaries(&["postgres", "postmaster"]).config(&["config_file=", "--config_file=", "--config-file"], &["postgresql.conf"]).home(&["-D"]).version(&[Binary(r"PostgreSQL (\d+\.\d+(?:\.\d+)?)[^\d.]"), Path(r"/(\d+(?:\.\d+)?)/bin/postgres$")]),
     product("Redis", Database).binaries(&["redis-server", "redis-sentinel", "redis-check-rdb", "redis-check-aof"]).config(&["", "--config"], &["redis.conf", "/etc/redis/redis.conf", "/etc/redis.conf", "/usr/local/etc/redis/redis.conf"]).version(&[Binary(r"[^\d.](\d+\.\d+\.\d+?)(?:[A-Za-z][\w.-]*-)?1\d{9}[0-9a-f]{9,}\x00")]),
     product("Valkey", Database).binaries(&["valkey-server", "valkey-sentinel", "valkey-check-rdb", "valkey-check-aof"]).config(&["", "--config"], &["valkey.conf", "/etc/valkey/valkey.conf"]).version(&[Binary(r"[^\d.](\d+\.\d+\.\d+?)(?:[A-Za-z][\w.-]*-)?1\d{9}[0-9a-f]{9,}\x00")]),
@@ -199,8 +199,11 @@ mod tests {
         let (mut names, mut told_by) = (BTreeSet::new(), BTreeSet::new());
         for product in PRODUCTS {
             assert!(names.insert(product.name), "{}", product.name);
-            for text in product.binaries.iter().chain(product.arguments) {
-                assert!(told_by.insert((product.binaries.contains(text), *text)), "{text}");
+            for text in product.binaries {
+                assert!(told_by.insert((true, *text)), "{text}");
+            }
+            for text in product.arguments {
+                assert!(told_by.insert((false, *text)), "{text}");
             }
         }
     }

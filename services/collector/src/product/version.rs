@@ -1,6 +1,8 @@
 //! The version of an installed program, found without running it.
 
+use std::collections::HashMap;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -10,10 +12,12 @@ use crate::text;
 
 /// The most bytes of one executable that are searched.
 const BINARY_CAP: u64 = 256 << 20;
+/// The most bytes of all executables together that a collection searches.
+const SEARCH_CAP: u64 = 1 << 30;
 const BLOCK: usize = 1 << 20;
 /// A match is looked for within this much around the border of two blocks.
 const OVERLAP: usize = 256;
-const FILE_CAP: u64 = 1 << 20;
+const FILE_CAP: usize = 1 << 20;
 const VERSION_CAP: usize = 255;
 
 /// Where the sources of a version are looked for.
@@ -28,40 +32,65 @@ pub(super) struct Place<'a> {
     pub(super) args: &'a [String],
 }
 
-/// The first version that one of the sources gives.
-pub(super) fn find(sources: &[VersionSource], place: &Place<'_>) -> Option<String> {
-    sources.iter().find_map(|source| match source {
-        VersionSource::Binary(pattern) => in_binary(place.binary.0, place.binary.1, &compile(pattern)?),
-        VersionSource::Path(pattern) => group(&compile(pattern)?, place.exe?.as_bytes()),
-        VersionSource::File(path, pattern) => {
-            let mut bytes = Vec::new();
-            let file = place.view.open(&below(place.home?, path)).ok()?;
-            file.take(FILE_CAP).read_to_end(&mut bytes).ok()?;
-            group(&compile(pattern)?, &bytes)
+/// Looks for versions; what was searched once is remembered.
+#[derive(Default)]
+pub(super) struct Finder {
+    patterns: HashMap<&'static str, Option<Regex>>,
+    /// By device, number of the file and pattern.
+    binaries: HashMap<(u64, u64, &'static str), Option<String>>,
+    searched: u64,
+}
+
+impl Finder {
+    /// The first version that one of the sources gives.
+    pub(super) fn find(&mut self, sources: &'static [VersionSource], place: &Place<'_>) -> Option<String> {
+        sources.iter().find_map(|source| match source {
+            VersionSource::Binary(pattern) => self.in_binary(place.binary.0, place.binary.1, pattern),
+            VersionSource::Path(pattern) => group(&self.compiled(pattern)?, place.exe?.as_bytes()),
+            VersionSource::File(path, pattern) => {
+                let (bytes, _) = place.view.read_head(&below(place.home?, path), FILE_CAP).ok()?;
+                group(&self.compiled(pattern)?, &bytes)
+            }
+            VersionSource::Name(path, pattern) => {
+                let pattern = self.compiled(pattern)?;
+                let names = place.view.list(&below(place.home?, path)).ok()?;
+                names.iter().find_map(|name| group(&pattern, name.as_bytes()))
+            }
+            VersionSource::Argument(pattern) => {
+                let pattern = self.compiled(pattern)?;
+                place.args.iter().find_map(|arg| group(&pattern, arg.as_bytes()))
+            }
+        })
+    }
+
+    fn compiled(&mut self, pattern: &'static str) -> Option<Regex> {
+        let compile = || {
+            let compiled = RegexBuilder::new(pattern).unicode(false).build();
+            compiled.inspect_err(|e| tracing::error!(pattern, error = %e, "a pattern of the products")).ok()
+        };
+        self.patterns.entry(pattern).or_insert_with(compile).clone()
+    }
+
+    fn in_binary(&mut self, root: &Root, path: &str, pattern: &'static str) -> Option<String> {
+        let metadata = root.metadata(path).ok().filter(|metadata| metadata.is_file())?;
+        let key = (metadata.dev(), metadata.ino(), pattern);
+        if let Some(known) = self.binaries.get(&key) {
+            return known.clone();
         }
-        VersionSource::Name(path, pattern) => {
-            let pattern = compile(pattern)?;
-            let names = place.view.list(&below(place.home?, path)).ok()?;
-            names.iter().find_map(|name| group(&pattern, name.as_bytes()))
+        let length = metadata.len().min(BINARY_CAP);
+        if self.searched + length > SEARCH_CAP {
+            return None;
         }
-        VersionSource::Argument(pattern) => {
-            let pattern = compile(pattern)?;
-            place.args.iter().find_map(|arg| group(&pattern, arg.as_bytes()))
-        }
-    })
+        self.searched += length;
+        let found = self.compiled(pattern).and_then(|pattern| in_binary(root, path, &pattern));
+        self.binaries.insert(key, found.clone());
+        found
+    }
 }
 
 /// A path below a folder; an absolute path is kept.
 pub(super) fn below(folder: &str, path: &str) -> String {
     if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", folder.trim_end_matches('/')) }
-}
-
-fn compile(pattern: &str) -> Option<Regex> {
-    RegexBuilder::new(pattern)
-        .unicode(false)
-        .build()
-        .inspect_err(|e| tracing::error!(pattern, error = %e, "a pattern of the products"))
-        .ok()
 }
 
 fn group(pattern: &Regex, bytes: &[u8]) -> Option<String> {

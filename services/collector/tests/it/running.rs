@@ -1,9 +1,12 @@
 //! Real servers are found, with what they themselves say of them.
 
+use std::process::Command;
+
+use cwpp_collector::class::Class;
 use serde_json::Value;
 
 use crate::server::Server;
-use crate::{command, is_root, items};
+use crate::{Host, command, is_root, items};
 
 /// The one item of a class with this executable.
 fn one(lines: &[Value], class: &str, field: &str, value: &str) -> Value {
@@ -119,6 +122,34 @@ fn a_running_redis_is_found_though_its_executable_has_another_name() {
     assert_eq!(database["log_path"], server.at("redis.log").as_str());
 }
 
+#[test]
+fn people_get_a_line_per_class_and_the_rows_of_one() {
+    let run = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_cwpp-collector")).arg("collect").args(args).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let host = Host::new()
+        .with("etc/hostname", "web-\u{1b}[31m1\n")
+        .with("etc/passwd", "root:x:0:0:root:/root:/bin/bash\nann:x:1000:1000:\u{1b}]0;x:/home/ann:/bin/\u{1b}sh\n");
+    let root = host.path().to_str().unwrap();
+    let (succeeded, overview) = run(&["--root", root]);
+    assert!(succeeded && !overview.contains('\u{1b}'), "{overview}");
+    for class in Class::ALL {
+        assert!(
+            overview.lines().any(|line| line.trim_start().starts_with(class.name())),
+            "{}: {overview}",
+            class.name()
+        );
+    }
+    let line = |name: &str| overview.lines().find(|line| line.trim_start().starts_with(name)).unwrap().to_owned();
+    assert_eq!(line("account").split_whitespace().collect::<Vec<_>>()[..4], ["account", "complete", "2", "0"]);
+    assert!(line("process").contains("not present"), "{overview}");
+    let (succeeded, rows) = run(&["--root", root, "--class", "account"]);
+    assert!(succeeded && rows.contains("ann") && !rows.contains('\u{1b}'), "{rows}");
+    assert!(rows.trim_end().ends_with("account: complete, 2 items, 0 left out."), "{rows}");
+    assert!(!run(&["--class", "no_such"]).0);
+}
+
 /// The one database on the server's port.
 fn of_port(lines: &[Value], server: &Server) -> Value {
     let found: Vec<Value> =
@@ -135,7 +166,7 @@ fn every_class_of_this_host_has_an_outcome_for_root_and_for_others() {
         }
         let lines = command(user, &["collect", "--json"]);
         let classes: Vec<&Value> = lines.iter().filter(|line| line["record"] == "class").collect();
-        assert_eq!(classes.len(), cwpp_collector::class::Class::ALL.len());
+        assert_eq!(classes.len(), Class::ALL.len());
         for class in classes {
             let name = class["class"].as_str().unwrap();
             let (count, found) = (class["items"].as_u64().unwrap(), items(&lines, name).len() as u64);
