@@ -199,6 +199,7 @@ impl Asked {
                 item: Some(api::AssetItem { item: Some(item) }),
                 first_seen_time: Some(timestamp(row.try_get("", "first_seen_at")?)),
                 update_time: Some(timestamp(row.try_get("", "updated_at")?)),
+                asset_id: row.try_get::<Uuid>("", "item_key")?.to_string(),
             });
         }
         Ok((assets, next))

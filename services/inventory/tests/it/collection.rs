@@ -62,12 +62,12 @@ both! {
         let (host, other) = (w.host(&tenant, "web-1").await, w.host(&neighbour, "web-1").await);
         let items = [account("root", 0), package("ssl", "1")];
         w.report(&host, &BOTH, &items).await;
-        assert_eq!(decided(&w, &host, &items).await, ([Unchanged, Unchanged], None));
+        assert_eq!(decided(w, &host, &items).await, ([Unchanged, Unchanged], None));
 
         let id = Uuid::now_v7();
-        put(&w, &tenant, id, (MachineScopeKind::All, &[]), packages(false, None), 1).await;
-        assert_eq!(decided(&w, &host, &items).await, ([Unchanged, Disabled], None));
-        assert_eq!(decided(&w, &other, &items).await.0, [Send, Send], "another tenant's");
+        put(w, &tenant, id, (MachineScopeKind::All, &[]), packages(false, None), 1).await;
+        assert_eq!(decided(w, &host, &items).await, ([Unchanged, Disabled], None));
+        assert_eq!(decided(w, &other, &items).await.0, [Send, Send], "another tenant's");
         let offered = offers(&BOTH, &items);
         let token = w.negotiate(&host, offered.clone()).await.unwrap().report_token;
         let refused = w.send(messages(&host, &token, offered, &items)).await;
@@ -81,28 +81,28 @@ both! {
         assert_eq!(off, [(AssetClass::SystemPackage, 1)]);
 
         // On again, it is pulled although the host has what is stored; another interval alone pulls nothing.
-        put(&w, &tenant, id, (MachineScopeKind::All, &[]), packages(true, Some(3600)), 2).await;
-        assert_eq!(decided(&w, &host, &items).await, ([Send, Send], Some(3600)));
+        put(w, &tenant, id, (MachineScopeKind::All, &[]), packages(true, Some(3600)), 2).await;
+        assert_eq!(decided(w, &host, &items).await, ([Send, Send], Some(3600)));
         w.report(&host, &BOTH, &items).await;
-        put(&w, &tenant, id, (MachineScopeKind::All, &[]), packages(true, Some(600)), 3).await;
-        assert_eq!(decided(&w, &host, &items).await, ([Unchanged, Unchanged], Some(600)));
-        delete(&w, &tenant, id).await;
-        assert_eq!(decided(&w, &host, &items).await, ([Unchanged, Send], None));
+        put(w, &tenant, id, (MachineScopeKind::All, &[]), packages(true, Some(600)), 3).await;
+        assert_eq!(decided(w, &host, &items).await, ([Unchanged, Unchanged], Some(600)));
+        delete(w, &tenant, id).await;
+        assert_eq!(decided(w, &host, &items).await, ([Unchanged, Send], None));
     }
 
     async fn settings_hold_for_the_machines_that_they_cover_and_off_wins(w: World) {
         let tenant = w.tenant().await;
         let (one, two) = (w.host(&tenant, "web-1").await, w.host(&tenant, "web-2").await);
-        let off = async |host: &Host| decided(&w, host, &[]).await.0[1] == Decision::Disabled;
+        let off = async |host: &Host| decided(w, host, &[]).await.0[1] == Decision::Disabled;
         let (a, b) = (Uuid::now_v7(), Uuid::now_v7());
-        put(&w, &tenant, a, (MachineScopeKind::Selected, &[&one]), packages(false, None), 1).await;
+        put(w, &tenant, a, (MachineScopeKind::Selected, &[&one]), packages(false, None), 1).await;
         assert!(off(&one).await && !off(&two).await);
-        put(&w, &tenant, a, (MachineScopeKind::AllExcept, &[&one]), packages(false, None), 2).await;
+        put(w, &tenant, a, (MachineScopeKind::AllExcept, &[&one]), packages(false, None), 2).await;
         assert!(!off(&one).await && off(&two).await);
-        put(&w, &tenant, b, (MachineScopeKind::All, &[]), packages(true, Some(60)), 3).await;
+        put(w, &tenant, b, (MachineScopeKind::All, &[]), packages(true, Some(60)), 3).await;
         assert!(!off(&one).await && off(&two).await);
-        assert_eq!(decided(&w, &one, &[]).await.1, Some(60));
-        delete(&w, &tenant, a).await;
+        assert_eq!(decided(w, &one, &[]).await.1, Some(60));
+        delete(w, &tenant, a).await;
         assert!(!off(&one).await && !off(&two).await);
     }
 }

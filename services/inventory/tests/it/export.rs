@@ -31,13 +31,13 @@ async fn fill(w: &World, tenant: &Tenant) {
 both! {
     async fn fifty_thousand_rows_come_in_parts_of_a_thousand_each_once(w: World) {
         let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
-        fill(&w, &tenant).await;
+        fill(w, &tenant).await;
         w.report(&w.host(&neighbour, "web-1").await, &PACKAGES, &[package("not-mine", "1")]).await;
         let all = SystemPackageQuery { order: SystemPackageOrder::Name.into(), ..Default::default() };
         // The other question holds for a seventh of the rows, and looks at all of them.
         let some = SystemPackageQuery { version: "3".into(), ..Default::default() };
         for (query, wanted, sorted) in [(all, 50_000, true), (some, 2 * 3_571, false)] {
-            let mut parts = export(&w, &tenant, query).await;
+            let mut parts = export(w, &tenant, query).await;
             let (mut seen, mut names) = (BTreeSet::new(), Vec::new());
             while let Some(part) = parts.message().await.unwrap() {
                 assert!(part.assets.len() <= 1000);
@@ -55,8 +55,8 @@ both! {
 
     async fn an_export_ends_when_the_tenant_is_sealed(w: World) {
         let tenant = w.tenant().await;
-        fill(&w, &tenant).await;
-        let mut parts = export(&w, &tenant, SystemPackageQuery::default()).await;
+        fill(w, &tenant).await;
+        let mut parts = export(w, &tenant, SystemPackageQuery::default()).await;
         let mut rows = parts.message().await.unwrap().unwrap().assets.len();
         w.fence(&tenant, TenantState::Sealed).await;
         // What was on its way already still comes; nothing is read any more.

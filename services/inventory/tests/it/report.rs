@@ -64,6 +64,23 @@ async fn send_raw(w: &World, messages: Vec<RawRequest>) -> Result<ReportAssetsRe
 }
 
 both! {
+    async fn an_asset_keeps_its_id_while_its_natural_key_is_the_same(w: World) {
+        let tenant = w.tenant().await;
+        let (host, twin) = (w.host(&tenant, "web-1").await, w.host(&tenant, "web-2").await);
+        let ids = async |host: &Host| {
+            let rows = w.stored(host, AssetClass::Account).await;
+            rows.iter().map(|row| (name(row), row.asset_id.clone())).collect::<std::collections::BTreeMap<_, _>>()
+        };
+        w.report(&host, &[AssetClass::Account], &[account("root", 0), account("alice", 1000)]).await;
+        let first = ids(&host).await;
+        assert!(first.values().all(|id| uuid::Uuid::try_parse(id).is_ok()) && first["root"] != first["alice"]);
+        w.report(&host, &[AssetClass::Account], &[account("alice", 1001), account("bob", 1002)]).await;
+        let second = ids(&host).await;
+        assert_eq!((second.len(), &second["alice"]), (2, &first["alice"]));
+        w.report(&twin, &[AssetClass::Account], &[account("root", 0)]).await;
+        assert_eq!(ids(&twin).await["root"], first["root"], "it tells assets of one machine apart");
+    }
+
     async fn text_that_is_no_utf8_is_a_malformed_message(w: World) {
         let tenant = w.tenant().await;
         let host = w.host(&tenant, "web-1").await;

@@ -64,7 +64,7 @@ both! {
         let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
         let host = w.host(&tenant, "web-1").await;
         let other = w.host(&neighbour, "web-1").await;
-        let mut stream = machines(&w, "").await.unwrap();
+        let mut stream = machines(w, "").await.unwrap();
         let mut heard = BTreeMap::new();
         while heard.len() < 2 {
             let message = stream.message().await.unwrap().unwrap();
@@ -94,7 +94,7 @@ both! {
         assert_eq!(facts.os_name, "Debian GNU/Linux 14 (forky)");
 
         // Whoever goes on from there hears that nothing is new, at once.
-        let sign = machines(&w, &next.cursor).await.unwrap().message().await.unwrap().unwrap();
+        let sign = machines(w, &next.cursor).await.unwrap().message().await.unwrap().unwrap();
         assert_eq!((sign.app_id, sign.cursor), (0, next.cursor));
     }
 
@@ -104,7 +104,7 @@ both! {
         let mut follower = Follower::default();
         w.report(&host, &PACKAGES, &[package("ssl", "1"), package("zlib", "1")]).await;
         w.report(&other, &PACKAGES, &[package("bash", "5")]).await;
-        follower.follow(&w, |f| f.known.len() == 2).await;
+        follower.follow(w, |f| f.known.len() == 2).await;
         assert_eq!(follower.of(&host).unwrap(), ["ssl 1", "zlib 1"]);
         assert_eq!(follower.of(&other).unwrap(), ["bash 5"]);
 
@@ -114,7 +114,7 @@ both! {
         w.report(&host, &PACKAGES, &[package("ssl", "2")]).await;
         w.report(&other, &PACKAGES, &[]).await;
         follower.messages = 0;
-        follower.follow(&w, |f| f.of(&host) == Some(vec!["ssl 2"]) && f.of(&other) == Some(vec![])).await;
+        follower.follow(w, |f| f.of(&host) == Some(vec!["ssl 2"]) && f.of(&other) == Some(vec![])).await;
         assert!(follower.messages <= 2, "{} messages", follower.messages);
 
         // Many changes while nobody follows are one in the end; a new follower hears of each machine once.
@@ -125,9 +125,9 @@ both! {
         db.relay_once(&SystemScope::job(Job::Harness)).await.unwrap();
         db.close().await;
         follower.messages = 0;
-        follower.follow(&w, |f| f.of(&host) == Some(vec!["ssl 22"])).await;
+        follower.follow(w, |f| f.of(&host) == Some(vec!["ssl 22"])).await;
         let mut new = Follower::default();
-        new.follow(&w, |f| f.known.len() == 2 && f.of(&host) == Some(vec!["ssl 22"])).await;
+        new.follow(w, |f| f.known.len() == 2 && f.of(&host) == Some(vec!["ssl 22"])).await;
         assert_eq!((follower.messages, new.messages), (1, 2));
         let marks = w.rows(&tenant).await;
         assert_eq!(marks.get("feed_mark"), Some(&2), "one mark for the machine, one for its packages: {marks:?}");
@@ -139,7 +139,7 @@ both! {
         let mut items: Vec<_> = (0..2_500).map(|n| package(&format!("p{n:04}"), "1")).collect();
         items.extend((0..10).map(|n| crate::fixture::item(AssetClass::JarPackage, n)));
         w.report(&host, &[AssetClass::SystemPackage, AssetClass::JarPackage], &items).await;
-        let mut stream = packages(&w, "").await.unwrap();
+        let mut stream = packages(w, "").await.unwrap();
         let mut parts = Vec::new();
         while parts.len() < 3 {
             let part = stream.message().await.unwrap().unwrap();
@@ -151,7 +151,7 @@ both! {
         assert_eq!(shape, [(1000, true, false), (1000, false, false), (500, false, true)]);
         assert_eq!(parts.iter().map(|(_, _, _, _, jars)| *jars).sum::<usize>(), 10);
         // A stream that is cut between the parts begins with the first again.
-        let again = packages(&w, &parts[1].3).await.unwrap().message().await.unwrap().unwrap();
+        let again = packages(w, &parts[1].3).await.unwrap().message().await.unwrap().unwrap();
         assert!(again.first && !again.last);
     }
 
@@ -161,18 +161,18 @@ both! {
         let host = w.host(&open, "web-2").await;
         w.report(&host, &PACKAGES, &[package("ssl", "1")]).await;
         let mut follower = Follower::default();
-        follower.follow(&w, |f| f.known.len() == 2).await;
+        follower.follow(w, |f| f.known.len() == 2).await;
         w.fence(&sealed, TenantState::Sealed).await;
         let mut new = Follower::default();
-        new.follow(&w, |f| f.of(&host).is_some()).await;
+        new.follow(w, |f| f.of(&host).is_some()).await;
         assert_eq!(new.known.len(), 1);
 
         for foreign in ["x", "machine.1", "package.z.00000000000000000000000000000007"] {
-            assert_eq!(fields(packages(&w, foreign).await.map(|_| ())), ["cursor"], "{foreign}");
+            assert_eq!(fields(packages(w, foreign).await.map(|_| ())), ["cursor"], "{foreign}");
         }
-        let foreign = machines(&w, &new.cursor).await.map(|_| ());
+        let foreign = machines(w, &new.cursor).await.map(|_| ());
         assert_eq!(fields(foreign), ["cursor"]);
         let beyond = new.cursor.replacen("package.", "package.f", 1);
-        assert_eq!(reason(packages(&w, &beyond).await.map(|_| ())), Reason::CursorExpired);
+        assert_eq!(reason(packages(w, &beyond).await.map(|_| ())), Reason::CursorExpired);
     }
 }

@@ -12,6 +12,7 @@ mod controls;
 mod entity;
 mod erase;
 mod feed;
+mod follow;
 mod guards;
 mod lease;
 mod mark;
