@@ -263,7 +263,7 @@ fn databases_are_read_in_the_format_of_each() {
     let host = Host::new()
         .with("etc/passwd", "postgres:x:110:110::/:/bin/sh\n")
         .with("etc/postgresql/15/main/postgresql.conf", "port = 5433 # other\ndata_directory = '/var/lib/postgresql/15/main'\ninclude_dir 'conf.d'\n")
-        .with("etc/postgresql/15/main/conf.d/a.conf", "listen_addresses='10.0.0.1'\n")
+        .with("etc/postgresql/15/main/conf.d/a.conf", "listen_addresses='10.0.0.1, 10.0.0.2'\n")
         .with("usr/lib/postgresql/15/bin/postgres", "")
         .with("etc/mongod.conf", "storage:\n  dbPath: /var/lib/mongodb\nnet:\n  port: 27018\n  bindIp: 127.0.0.1 # local\nsystemLog:\n  path: \"/var/log/mongod.log\"\n")
         .with("usr/bin/mongod", "\0MongoDB 6.0.5\0");

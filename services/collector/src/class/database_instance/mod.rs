@@ -16,6 +16,7 @@ use table::{Database, Setting};
 
 const TEXT_CAP: usize = 255;
 const PATH_CAP: usize = 4_096;
+const ADDRESS_CAP: usize = 63;
 
 /// The product of a database server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -161,7 +162,12 @@ fn database_of(
             let bound = all.iter().filter(|(_, other)| Some(*other) == port).map(|(address, _)| *address);
             (bound.min_by_key(preference).map(|address| address.to_string()), port)
         }
-        None => (database.bind.or_default(instance, &settings), expected),
+        // Of several addresses that are written the first stands for them.
+        None => {
+            let written = database.bind.or_default(instance, &settings);
+            let first = written.and_then(|all| all.split([',', ' ']).find(|one| !one.is_empty()).map(str::to_owned));
+            (first, expected)
+        }
     };
     let path = |setting: &Setting| {
         let value = setting.or_default(instance, &settings)?;
@@ -175,7 +181,7 @@ fn database_of(
     DatabaseInstance {
         kind: database.kind,
         version: cut("version", instance.version.clone(), TEXT_CAP),
-        bind_address: cut("bind_address", bind_address, TEXT_CAP),
+        bind_address: cut("bind_address", bind_address, ADDRESS_CAP),
         port,
         user: cut("user", host.user_of(instance), TEXT_CAP),
         bin_path: cut("bin_path", instance.exe.clone(), PATH_CAP),

@@ -19,6 +19,7 @@ use crate::{Host, Root};
 const TEXT_CAP: usize = 255;
 const PATH_CAP: usize = 4_096;
 const SHORT_CAP: usize = 1_024;
+const ADDRESS_CAP: usize = 63;
 /// The most paths of one site that are reported.
 const PATHS_CAP: usize = 500;
 /// The most sites of one server; beyond what a report takes they are of no use.
@@ -178,7 +179,7 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
                 let mut item = WebSite { protocol: binding.protocol, port: binding.port, ..template.clone() };
                 let mut fields = Fields { escaped: item.escaped, truncated: std::mem::take(&mut item.truncated) };
                 item.domain = fields.text("domain", domain.as_bytes(), TEXT_CAP);
-                item.bind_address = fields.text("bind_address", binding.address.as_bytes(), TEXT_CAP);
+                item.bind_address = fields.text("bind_address", binding.address.as_bytes(), ADDRESS_CAP);
                 (item.escaped, item.truncated) = (fields.escaped, fields.truncated);
                 match found.entry((item.protocol, item.domain.clone(), item.port, item.bind_address.clone())) {
                     Entry::Vacant(entry) => _ = entry.insert(item),
