@@ -165,13 +165,16 @@ impl Instance {
         let owner = process.exe.as_deref().filter(|_| is_own && loaded.is_none()).and_then(|exe| owners.get(exe));
         let version = owner.and_then(|owner| owner.version.as_deref()).map(|whole| version::upstream(whole).to_owned());
         let version = version.or_else(|| {
-            // The running program itself, also where its file was replaced since.
-            let running = match &loaded {
-                Some(path) => format!("/proc/{}/root{path}", process.pid),
-                None => format!("/proc/{}/exe", process.pid),
+            // The running program itself, also where its file was replaced since; of a container by its own root, as
+            // the link would be followed in the host's.
+            let running = format!("/proc/{}/exe", process.pid);
+            let binary = match (&loaded, &exe) {
+                (Some(path), _) => (&view, path),
+                (None, Some(path)) if is_foreign => (&view, path),
+                _ => (root, &running),
             };
             let place = version::Place {
-                binary: (root, &running),
+                binary: (binary.0, binary.1),
                 exe: exe.as_deref(),
                 view: &view,
                 home: home.as_deref(),

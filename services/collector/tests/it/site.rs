@@ -122,6 +122,30 @@ fn a_hostile_configuration_of_nginx_is_bounded_and_said() {
 }
 
 #[test]
+fn what_runs_in_a_container_is_read_through_its_own_root() {
+    let id = "a".repeat(64);
+    let cgroup = format!("0::/system.slice/docker-{id}.scope");
+    let args: [&[u8]; 1] = [b"nginx: master process nginx -g daemon off;"];
+    let nginx = Fake { name: b"nginx", args: &args, exe: Some("/usr/sbin/nginx"), ..Fake::default() };
+    let host = Host::new()
+        .with("etc/passwd", "www-data:x:33:33::/:/bin/sh\n")
+        .with("etc/nginx/nginx.conf", "http { server { listen 80; server_name host; } }")
+        .with("usr/sbin/nginx", b"\0nginx/1.22.1\0")
+        .process(&Fake { pid: 10, user: 33, ..nginx.clone() })
+        .process(&Fake { pid: 20, user: 33, cgroup: &cgroup, ..nginx })
+        .with("proc/20/root/etc/passwd", "nginx:x:33:33::/:/bin/sh\n")
+        .with("proc/20/root/etc/nginx/nginx.conf", "http { server { listen 80; server_name inside; } }")
+        .with("proc/20/root/usr/sbin/nginx", b"\0nginx/1.25.3\0");
+    let found = sites(&host.read(Class::WebSite));
+    let found: Vec<_> = found.iter().map(|site| (site.domain.as_str(), site.user.as_deref())).collect();
+    assert_eq!(found, [("host", Some("www-data")), ("inside", Some("nginx"))]);
+    // Of one kind, executable and configuration there is one service; the host's own comes first.
+    let services = host.read(Class::WebService).items;
+    let [Item::WebService(service)] = services.as_slice() else { panic!("{services:?}") };
+    assert_eq!((service.version.as_deref(), service.process_count, &service.container_id), (Some("1.22.1"), 2, &None));
+}
+
+#[test]
 fn two_sites_of_one_name_stand_once_and_are_said() {
     let server = "server { listen 80; server_name a; }";
     let snapshot = nginx(format!("http {{ {server} {server} }}")).read(Class::WebSite);
