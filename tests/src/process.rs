@@ -26,6 +26,7 @@ pub struct Process {
     pub admin: SocketAddr,
     /// The arguments that started it, to start it again.
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     name: String,
     log: PathBuf,
 }
@@ -46,18 +47,28 @@ impl Process {
 
     /// Starts a service on free ports with these settings; its log goes into `folder`.
     pub fn start(name: &str, settings: &[(&str, String)], folder: &std::path::Path) -> anyhow::Result<Self> {
+        Self::start_with(name, settings, &[], folder)
+    }
+
+    /// As [`Process::start`], with these variables in its environment.
+    pub fn start_with(
+        name: &str,
+        settings: &[(&str, String)],
+        environment: &[(String, String)],
+        folder: &std::path::Path,
+    ) -> anyhow::Result<Self> {
         let (grpc, admin) = (free_port()?, free_port()?);
         let mut arguments = vec!["serve".to_owned()];
         let listen = [("grpc.listen", grpc.to_string()), ("admin.listen", admin.to_string())];
         arguments.extend(settings.iter().chain(&listen).flat_map(argument));
         let log = folder.join(format!("{name}-{}.log", grpc.port()));
-        let child = spawn(name, &arguments, &log)?;
-        Ok(Self { child, grpc, admin, arguments, name: name.to_owned(), log })
+        let child = spawn(name, &arguments, environment, &log)?;
+        Ok(Self { child, grpc, admin, arguments, environment: environment.to_vec(), name: name.to_owned(), log })
     }
 
     /// Starts it again with the same settings on the same ports.
     pub fn restart(&mut self) -> anyhow::Result<()> {
-        self.child = spawn(&self.name, &self.arguments, &self.log)?;
+        self.child = spawn(&self.name, &self.arguments, &self.environment, &self.log)?;
         Ok(())
     }
 
@@ -144,10 +155,16 @@ fn argument((key, value): &(&str, String)) -> [String; 2] {
     }
 }
 
-fn spawn(name: &str, arguments: &[String], log: &std::path::Path) -> anyhow::Result<Child> {
+fn spawn(
+    name: &str,
+    arguments: &[String],
+    environment: &[(String, String)],
+    log: &std::path::Path,
+) -> anyhow::Result<Child> {
     let file = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
     let child = Command::new(binary(name)?)
         .args(arguments)
+        .envs(environment.iter().map(|(key, value)| (key, value)))
         .stdin(Stdio::null())
         .stdout(file.try_clone()?)
         .stderr(file)

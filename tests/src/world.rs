@@ -44,9 +44,13 @@ pub struct MySqlDatabases {
 }
 
 impl MySqlDatabases {
-    /// Creates one database for each name.
+    /// Creates one database for each name on the server of the tests.
     pub async fn create(names: &[&str]) -> anyhow::Result<Self> {
-        let server = mysql_server()?;
+        Self::create_on(mysql_server()?, names).await
+    }
+
+    /// Creates one database for each name on this server.
+    pub async fn create_on(server: String, names: &[&str]) -> anyhow::Result<Self> {
         let prefix = format!("t{}", Uuid::new_v4().simple());
         let mut connection = sqlx::MySqlConnection::connect(&server).await?;
         let names: Vec<String> = names.iter().map(|name| format!("{prefix}_{name}")).collect();

@@ -2,7 +2,12 @@
 
 mod contracts;
 mod demo;
+mod fields;
+mod kills_of_purges;
+mod kills_of_reports;
 mod lifecycle;
 mod processes;
 mod refusals;
 mod reports;
+mod stops;
+mod tokens;

@@ -25,7 +25,7 @@ struct Nonsense {
 }
 
 /// Returns the connection to the service that has this method.
-fn channel(world: &World, rule: &Rule) -> anyhow::Result<Vec<Channel>> {
+pub(crate) fn channel(world: &World, rule: &Rule) -> anyhow::Result<Vec<Channel>> {
     if rule.path.starts_with("/cwpp.erasure") {
         return Ok(vec![world.inventory()?, world.incidents()?, world.configuration()?, world.retention()?]);
     }
@@ -38,7 +38,11 @@ fn channel(world: &World, rule: &Rule) -> anyhow::Result<Vec<Channel>> {
 }
 
 /// Calls any method with any message; an answer is the outcome of its first message.
-async fn call<M: prost::Message + 'static>(channel: Channel, rule: &'static Rule, message: M) -> Result<(), Status> {
+pub(crate) async fn call<M: prost::Message + 'static>(
+    channel: Channel,
+    rule: &'static Rule,
+    message: M,
+) -> Result<(), Status> {
     let mut client = tonic::client::Grpc::new(channel);
     client.ready().await.map_err(|e| Status::unknown(e.to_string()))?;
     let path = tonic::codegen::http::uri::PathAndQuery::from_static(rule.path);

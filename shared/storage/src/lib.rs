@@ -6,7 +6,7 @@ mod db;
 pub mod dialect;
 pub mod erase;
 pub mod error;
-mod fault;
+pub mod fault;
 pub mod feed;
 pub mod fence;
 pub mod follow;
@@ -38,5 +38,3 @@ pub use once::Once;
 pub use registry::Registry;
 pub use tenanted::Tenanted;
 pub use transact::TRANSACTION;
-
-pub(crate) use fault::fault;

@@ -74,7 +74,7 @@ impl Db {
         let work = &work;
         self.repeat(&how, |session, rows| async move {
             let fence = admitted(want, &rows)?;
-            crate::fault!("storage.fence_locked");
+            crate::fault::point("storage", "fence_locked").await;
             if fence.scope_epoch != 0 {
                 read_tombstones(&fence);
             }
@@ -177,7 +177,7 @@ impl Db {
         let result = self
             .repeat(&how, |session, rows| async move { work(FenceTx { session, fence: fenced(&rows)? }).await })
             .await;
-        crate::fault!("storage.fenced");
+        crate::fault::point("storage", "fenced").await;
         result.map_err(|e| match e.reason() {
             Reason::Conflict if e.metadata().contains_key("tries") => {
                 Error::new(Reason::SealWait, "transactions that began before the seal are still running")
@@ -235,8 +235,10 @@ impl Db {
         }
         let result = match result {
             Ok(Ok(value)) => {
-                crate::fault!("storage.before_commit");
-                session.commit().await.map(|()| value)
+                crate::fault::point("storage", "before_commit").await;
+                let done = session.commit().await.map(|()| value);
+                crate::fault::point("storage", "after_commit").await;
+                done
             }
             Ok(Err(e)) => {
                 session.rollback().await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use cwpp_access::TenantScope;
 use cwpp_chassis::{Error, Reason, Result, deadline};
-use cwpp_storage::{Db, StoreResult, TenantTx};
+use cwpp_storage::{Db, StoreResult, TenantTx, fault};
 use uuid::Uuid;
 
 use super::batch::Batch;
@@ -83,6 +83,7 @@ pub async fn apply(
     token_life: Duration,
     now: DateTime<Utc>,
 ) -> Result<Vec<Applied>> {
+    fault::point("report", "received").await;
     let (mut progress, mut first, mut slice) = (Progress::default(), true, SLICE);
     while first || progress.done.len() < report.classes.len() {
         let (so_far, life) = (&progress, first.then_some(token_life));
@@ -91,6 +92,7 @@ pub async fn apply(
             Ok(next) => {
                 (progress, first) = (next, false);
                 db.feed_grew();
+                fault::point("report", "committed").await;
             }
             // Too much for a second: smaller slices leave the class incomplete for a while, which is better than for good.
             Err(e) if e.reason() == Reason::DeadlineExceeded && slice > SMALLEST && in_time() => {
@@ -183,6 +185,7 @@ async fn step(
     if told {
         watch::changed(tx, &[report.machine_id]).await?;
     }
+    fault::point("report", "written").await;
     Ok(progress)
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use cwpp_access::{Job, SystemScope};
 use cwpp_chassis::{Error, Reason};
+use cwpp_storage::fault;
 use cwpp_storage::lease::{self, Lease};
 use uuid::Uuid;
 
@@ -204,6 +205,8 @@ impl<'a> Hold<'a> {
     async fn write(&mut self, note: Note) -> Result<(), Halt> {
         self.run.deletion.token = self.lease.token;
         let entering = self.state()?;
+        // What was done in the services stands; that it was done is not written down yet.
+        fault::point("deletion", entering.name()).await;
         let changed = entering != self.stored;
         let (now, limit) = (self.desk.clock.now(), self.desk.config.brakes.seals_per_hour);
         let (snapshot, name, lease) = (self.run.clone(), self.name.clone(), self.lease);
@@ -248,6 +251,7 @@ impl<'a> Hold<'a> {
     pub async fn certify(&mut self) -> Result<(), Halt> {
         let now = self.desk.clock.now();
         self.enter(State::Certified);
+        fault::point("deletion", State::Certified.name()).await;
         let row = &mut self.run.deletion;
         (row.certified_time, row.due_time, row.running_of) = (Some(now), None, None);
         (row.stalled, row.attempt, row.retry_micros, row.token) = (false, 0, 0, self.lease.token);

@@ -181,11 +181,11 @@ impl Work {
                 }
                 let done = at >= tables.len();
                 run::store(&tx, dialect, order.incarnation, &progress).await?;
-                crate::fault!("storage.purge_before_commit");
+                crate::fault::point("storage", "purge_before_commit").await;
                 Ok((progress, done))
             })
             .await?;
-        crate::fault!("storage.purge_after_commit");
+        crate::fault::point("storage", "purge_after_commit").await;
         Ok(result)
     }
 
