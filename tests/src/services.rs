@@ -102,20 +102,20 @@ impl Services {
         Ok(Self { running: Vec::new(), plan, databases, folder, ahead: 0 })
     }
 
-    /// Returns what a service is set to, but for its peers.
-    fn settings(&self, name: &str) -> Vec<Setting> {
+    /// Returns what a service is set to; what the plan says wins.
+    fn settings(&self, name: &str, more: &[Setting]) -> Vec<Setting> {
         let mut settings = vec![
             ("database.url", self.databases.url(name)),
             ("config", self.folder.path().join("shared.toml").display().to_string()),
             ("shutdown.lame_duck", "0s".to_owned()),
         ];
+        settings.extend(more.iter().cloned());
         settings.extend((self.plan.settings)(name));
         settings
     }
 
     async fn run(&mut self, name: &'static str, more: &[Setting]) -> anyhow::Result<()> {
-        let mut settings = self.settings(name);
-        settings.extend(more.iter().cloned());
+        let settings = self.settings(name, more);
         let program = format!("cwpp-{name}");
         Process::migrate(&program, &settings)?;
         let faults = self.plan.faults.then(|| Faults::listen(self.folder.path(), name)).transpose()?;
@@ -127,7 +127,7 @@ impl Services {
 
     /// Starts another replica of a service that calls no other.
     pub async fn another(&self, name: &'static str) -> anyhow::Result<Process> {
-        let mut process = Process::start(&format!("cwpp-{name}"), &self.settings(name), self.folder.path())?;
+        let mut process = Process::start(&format!("cwpp-{name}"), &self.settings(name, &[]), self.folder.path())?;
         process.ready(PATIENCE).await?;
         Ok(process)
     }

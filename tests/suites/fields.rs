@@ -6,6 +6,7 @@ use cwpp_access::ops::RULES;
 use cwpp_access::rule::{Rule, ScopeKind};
 use cwpp_chassis::{Reason, status};
 use cwpp_contracts::FILE_DESCRIPTOR_SET;
+use cwpp_contracts::common::v1::MachineScopeKind;
 use cwpp_tests::on_every_backend;
 use cwpp_tests::world::{Backend, World};
 use prost_reflect::{Cardinality, DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
@@ -57,6 +58,10 @@ impl Way {
             let value =
                 if field.is_list() && !matches!(inner, Value::List(_)) { Value::List(vec![inner]) } else { inner };
             message.set_field(field, value);
+            // Machines are looked at where the scope is one of machines.
+            if field.parent_message().full_name() == "cwpp.common.v1.MachineScope" && field.name() == "machine_ids" {
+                message.set_field_by_name("kind", Value::EnumNumber(MachineScopeKind::Selected.into()));
+            }
             inner = Value::Message(message);
         }
         let Value::Message(mut message) = inner else { unreachable!("a way has a field") };
@@ -167,6 +172,10 @@ async fn ids_and_enums_that_cannot_be_are_named(backend: Backend) -> anyhow::Res
         for way in found {
             let name = way.leaf().name();
             let value = match way.leaf().kind() {
+                // Given by the service: what a new policy says there is nobody's business.
+                Kind::String if way.name() == "policy.policy_id" && rule.path.ends_with("/CreatePolicy") => continue,
+                // What follows a header that is missing is not looked at; reports are tested for themselves.
+                _ if way.name().starts_with("chunk.") => continue,
                 Kind::String if name.ends_with("_id") || name.ends_with("_ids") => Value::String("no id".into()),
                 Kind::Enum(_) => Value::EnumNumber(9_999),
                 _ => continue,

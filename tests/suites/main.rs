@@ -6,6 +6,7 @@ mod fields;
 mod kills_of_purges;
 mod kills_of_reports;
 mod lifecycle;
+mod logs;
 mod processes;
 mod refusals;
 mod reports;

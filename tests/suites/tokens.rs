@@ -169,6 +169,17 @@ async fn an_agent_acts_for_its_own_machine_alone() -> anyhow::Result<()> {
     world.services.end().await
 }
 
+fn new_tenant(app_id: u64) -> CreateTenantRequest {
+    CreateTenantRequest {
+        app_id,
+        request_id: Uuid::new_v4().to_string(),
+        uin: app_id + 1_000_000,
+        region: "default".into(),
+        agreement_version: "1".into(),
+        agreement_accepted_time: Some(std::time::SystemTime::now().into()),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_and_keys_are_exchanged_while_the_services_run() -> anyhow::Result<()> {
     let mut world = Guarded::start().await?;
@@ -178,26 +189,16 @@ async fn tokens_and_keys_are_exchanged_while_the_services_run() -> anyhow::Resul
     let mut expired = issuer::service();
     expired["exp"] = json!(Utc::now().timestamp() - 600);
     replace(&world.token, &world.issuer.token(&expired)?)?;
-    let configuration = world.services.channel("configuration")?;
-    let request = CreateTenantRequest {
-        app_id: OTHER,
-        request_id: Uuid::new_v4().to_string(),
-        uin: 1,
-        region: "default".into(),
-        agreement_version: "1".into(),
-        agreement_accepted_time: Some(std::time::SystemTime::now().into()),
-    };
-    let mut tenants = TenantServiceClient::new(configuration);
-    // The stream of tenants was begun with the old token, and a file is looked at once a second.
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
-    tenants.create_tenant(request).await?;
-    let start = Instant::now();
-    while !world.services.process("retention")?.log().contains("UNAUTHENTICATED") {
+    let mut tenants = TenantServiceClient::new(world.services.channel("configuration")?);
+    // The former token is still shown for a moment, so tenants are made until one cannot be opened.
+    let (start, mut last) = (Instant::now(), OTHER);
+    while !world.services.process("retention")?.log().contains("inventory: UNAUTHENTICATED") {
         ensure!(start.elapsed() < PATIENCE, "nothing is said: {}", world.services.process("retention")?.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        last += 1;
+        tenants.create_tenant(new_tenant(last)).await?;
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    let state =
-        tenants.get_tenant(GetTenantRequest { app_id: OTHER }).await?.into_inner().tenant.context("a tenant")?;
+    let state = tenants.get_tenant(GetTenantRequest { app_id: last }).await?.into_inner().tenant.context("a tenant")?;
     assert_eq!(state.state(), TenantState::Opening, "opened by nobody");
 
     // Another key: believed beside the old one, and then alone.
@@ -206,7 +207,7 @@ async fn tokens_and_keys_are_exchanged_while_the_services_run() -> anyhow::Resul
     replace(&world.token, &next.token(&issuer::service())?)?;
     let start = Instant::now();
     loop {
-        let answer = tenants.get_tenant(GetTenantRequest { app_id: OTHER }).await?.into_inner();
+        let answer = tenants.get_tenant(GetTenantRequest { app_id: last }).await?.into_inner();
         if answer.tenant.is_some_and(|t| t.state() == TenantState::Active) {
             break;
         }
@@ -229,7 +230,7 @@ async fn tokens_and_keys_are_exchanged_while_the_services_run() -> anyhow::Resul
         answer.context("the new key")?;
     }
     // And the services still reach each other: the fence of a termination goes through all of them.
-    open_tenant(world.channel("configuration", &new)?, OTHER + 1, Utc::now()).await?;
+    open_tenant(world.channel("configuration", &new)?, last + 1, Utc::now()).await?;
     let request = TerminateSubscriptionRequest { app_id: TENANT, confirm_app_id: TENANT, ..Default::default() };
     RetentionServiceClient::new(world.channel("retention", &new)?).terminate_subscription(request).await?;
     let start = Instant::now();

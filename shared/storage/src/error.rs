@@ -170,7 +170,38 @@ pub fn translate(error: DbErr) -> Error {
         Trouble::Value => Error::new(Reason::InvalidArgument, "a value does not fit its column"),
         Trouble::Other => Error::new(Reason::Internal, "internal error"),
     };
-    answer.source(error)
+    answer.source(told(&error))
+}
+
+/// Tells a database error for the log. MySQL quotes the values of the row or of the statement, which may be anybody's: of
+/// its text only the name of the key or the column is kept.
+fn told(error: &DbErr) -> anyhow::Error {
+    let (DbErr::Conn(RuntimeErr::SqlxError(inner))
+    | DbErr::Exec(RuntimeErr::SqlxError(inner))
+    | DbErr::Query(RuntimeErr::SqlxError(inner))) = error
+    else {
+        return anyhow::anyhow!("{error}");
+    };
+    match &**inner {
+        sqlx::Error::Database(e) => match e.try_downcast_ref::<MySqlDatabaseError>() {
+            Some(mysql) => anyhow::anyhow!("MySQL error {}{}", mysql.number(), place(mysql.message())),
+            None => anyhow::anyhow!("{e}"),
+        },
+        other => anyhow::anyhow!("{other}"),
+    }
+}
+
+/// Finds what MySQL says of the place at the end of its text, behind whatever it quotes before.
+fn place(text: &str) -> String {
+    let named = [" for key '", " for column '"].into_iter().filter_map(|word| {
+        let (_, rest) = text.rsplit_once(word)?;
+        let (name, tail) = rest.split_once('\'')?;
+        let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'));
+        // Behind the name stands nothing, or the number of the row.
+        let last = tail.is_empty() || tail.strip_prefix(" at row ").is_some_and(|n| n.parse::<u64>().is_ok());
+        (plain && last).then(|| format!("{word}{name}'"))
+    });
+    named.last().unwrap_or_default()
 }
 
 /// Adds what an operation knows to what the database says.
@@ -189,7 +220,7 @@ impl<T> OrRefuse<T> for StoreResult<T> {
     fn or_exists(self, refusal: impl FnOnce() -> Error) -> StoreResult<T> {
         match self {
             Err(StoreError::Database(e)) if trouble(&e) == Trouble::Exists => {
-                Err(StoreError::Refused(refusal().source(e)))
+                Err(StoreError::Refused(refusal().source(told(&e))))
             }
             other => other,
         }
@@ -216,4 +247,24 @@ impl<T> OrUnknown<T> for StoreResult<Option<T>> {
 
 pub(crate) fn sqlx_error(error: sqlx::Error) -> StoreError {
     StoreError::Database(DbErr::Query(RuntimeErr::SqlxError(std::sync::Arc::new(error))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_mysql_says_only_the_place_is_kept() {
+        for (text, kept) in [
+            ("Duplicate entry '7-alice' for key 'policy.policy_name'", " for key 'policy.policy_name'"),
+            ("Duplicate entry 'x' for key 'alice'' for key 'policy.PRIMARY'", " for key 'policy.PRIMARY'"),
+            ("Data too long for column 'home' at row 3", " for column 'home'"),
+            ("Incorrect string value: '\\xF0' for column 'name' at row 1", " for column 'name'"),
+            ("Incorrect DATETIME value: 'x for column 'alice' smith'", ""),
+            ("You have an error in your SQL syntax near 'alice'", ""),
+            ("", ""),
+        ] {
+            assert_eq!(place(text), kept, "{text}");
+        }
+    }
 }

@@ -21,11 +21,15 @@ impl Far {
     }
 }
 
-/// Translates a refusal. One that says it is busy is told apart from one that is away: the purge waits for it.
+/// Translates a refusal. One that says it is busy is told apart from one that is away: the purge waits for it. That our own
+/// token is refused is for the operator to read, who finds it in the log and as what blocks a deletion.
 fn refused(name: &'static str, status: &tonic::Status) -> Error {
     let wait = retry_delay(status);
     match (reason(status), wait) {
         (Some(Reason::Overloaded), Some(wait)) => Error::new(Reason::Overloaded, status.message()).retry_after(wait),
+        (Some(reason @ (Reason::Unauthenticated | Reason::PermissionDenied)), _) => {
+            Error::new(reason, status.message())
+        }
         (Some(Reason::Overloaded), None) => Error::new(Reason::Overloaded, status.message()),
         _ => from_peer(name, status),
     }
