@@ -78,10 +78,12 @@ impl Content {
 
 /// Returns the name of an item, and what tells one content from another.
 fn named(item: AssetItem) -> Option<(String, String)> {
-    match item.item? {
-        asset_item::Item::Account(account) => Some((account.name, account.shell)),
-        asset_item::Item::SystemPackage(package) => Some((package.name, package.version)),
+    let item = item.item?;
+    if let asset_item::Item::Account(account) = item {
+        return Some((account.name, account.shell));
     }
+    // Items of other classes are not reported by a host of this kind.
+    if let asset_item::Item::SystemPackage(package) = item { Some((package.name, package.version)) } else { None }
 }
 
 impl std::fmt::Debug for Host {

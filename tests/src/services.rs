@@ -23,12 +23,15 @@ use crate::world::{MySqlDatabases, PATIENCE, SERVICES, open_tenant};
 /// A setting and its value.
 pub type Setting = (&'static str, String);
 
+/// What a service, by its name, is set to beyond the usual.
+pub type Settings = dyn Fn(&str) -> Vec<Setting>;
+
 /// How the services are started.
 pub struct Plan {
     /// The server of their databases.
     pub server: String,
-    /// What each service, by its name, is set to beyond the usual.
-    pub settings: Box<dyn Fn(&str) -> Vec<Setting>>,
+    /// What each service is set to; it wins over the usual.
+    pub settings: Box<Settings>,
     /// Whether they tell of their fault points.
     pub faults: bool,
     /// How the tests call them.

@@ -193,7 +193,7 @@ fn told(error: &DbErr) -> anyhow::Error {
 
 /// Finds what MySQL says of the place at the end of its text, behind whatever it quotes before.
 fn place(text: &str) -> String {
-    let named = [" for key '", " for column '"].into_iter().filter_map(|word| {
+    let named = [" for key '", " for column '"].into_iter().find_map(|word| {
         let (_, rest) = text.rsplit_once(word)?;
         let (name, tail) = rest.split_once('\'')?;
         let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'));
@@ -201,7 +201,7 @@ fn place(text: &str) -> String {
         let last = tail.is_empty() || tail.strip_prefix(" at row ").is_some_and(|n| n.parse::<u64>().is_ok());
         (plain && last).then(|| format!("{word}{name}'"))
     });
-    named.last().unwrap_or_default()
+    named.unwrap_or_default()
 }
 
 /// Adds what an operation knows to what the database says.
