@@ -181,13 +181,13 @@ impl Host {
         Ok(assets.into_iter().filter_map(|asset| named(asset.item?)).collect())
     }
 
-    /// Returns the counts of all classes, of the machine and of its tenant.
+    /// Returns the counts of the classes that have any, of the machine and of its tenant.
     pub async fn counted(&mut self) -> anyhow::Result<[BTreeMap<i32, u64>; 2]> {
         let of = |machine_id: String| ListAssetCountsRequest { app_id: self.app_id, machine_id };
         let mut counted = Vec::new();
         for request in [of(self.machine_id.clone()), of(String::new())] {
             let counts = self.assets.list_asset_counts(request).await?.into_inner().counts;
-            counted.push(counts.into_iter().map(|c| (c.asset_class, c.items)).collect());
+            counted.push(counts.into_iter().filter(|c| c.items > 0).map(|c| (c.asset_class, c.items)).collect());
         }
         counted.try_into().ok().context("two counts")
     }
