@@ -7,6 +7,7 @@
 //! changes over three classes, and 1,000 other items (delete and insert). Then the limit of the first: the rows that it
 //! left behind, in all tables that a report writes, inserted raw into another fresh database with the same tables.
 //! `in-flight`: the first report with every machine at once. `pages`: every order of a class with a million rows.
+//! `ready`: from the start of each service to ready.
 
 #![allow(clippy::print_stdout, reason = "a program that prints what it measured")]
 
@@ -15,6 +16,7 @@ mod items;
 mod pages;
 mod process;
 mod raw;
+mod ready;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -66,6 +68,8 @@ enum What {
     InFlight,
     /// Lists of a million rows.
     Pages,
+    /// Each service's start.
+    Ready,
 }
 
 /// What one run measured.
@@ -102,6 +106,7 @@ async fn main() -> anyhow::Result<()> {
         What::Reports => {}
         What::InFlight => return in_flight(&arguments).await,
         What::Pages => return pages::run(&arguments).await,
+        What::Ready => return ready::run(&arguments).await,
     }
     let mut runs = Vec::new();
     for _ in 0..arguments.runs {
