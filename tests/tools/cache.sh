@@ -47,3 +47,30 @@ need_python() {
   apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends python3-pip python3-venv >&2
 }
 need_npm() { need npm nodejs npm; }
+
+# unpack FOLDER PACKAGE...: Debian packages beside the system, as far as there are such packages.
+unpack() {
+  local folder=$1 name
+  shift
+  command -v apt-get >/dev/null 2>&1 && command -v dpkg-deb >/dev/null 2>&1 || die "needs Debian's apt-get and dpkg-deb for: $*"
+  mkdir -p "$folder/.packages"
+  [ "$(id -u)" != 0 ] || apt-get update -qq >&2 || die "apt-get update failed"
+  for name in "$@"; do
+    # Not as the user of apt, who may not enter the cache.
+    (cd "$folder/.packages" && apt-get download -qq -o APT::Sandbox::User=root "$name" >&2 2>/dev/null) || true
+  done
+  for name in "$folder"/.packages/*.deb; do
+    [ -e "$name" ] || die "apt-get could fetch none of: $*"
+    dpkg-deb -x "$name" "$folder" || die "cannot unpack $name"
+  done
+  rm -rf "$folder/.packages"
+}
+# run_unpacked FOLDER COMMAND ARG...: a command that `unpack` brought, with the libraries beside it.
+run_unpacked() {
+  local folder=$1 command=$2 program libraries
+  shift 2
+  program=$(find "$folder/usr/bin" "$folder/bin" "$folder/usr/sbin" -name "$command" -print -quit 2>/dev/null)
+  [ -n "$program" ] || die "the packages hold no $command"
+  libraries=$(find "$folder" -name 'lib*.so*' -printf '%h\n' | sort -u | paste -sd:)
+  LD_LIBRARY_PATH="$libraries" exec "$program" "$@"
+}

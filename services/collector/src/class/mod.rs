@@ -6,6 +6,7 @@ mod environment_variable;
 mod kernel_module;
 mod listening_port;
 mod process;
+mod purl;
 mod resource;
 mod software_application;
 pub(crate) mod system_package;

@@ -16,6 +16,7 @@ mod resource;
 mod running;
 mod server;
 mod site;
+mod rpm;
 mod spool;
 mod system_package;
 
@@ -65,6 +66,11 @@ impl Host {
 /// Reads a class of this very host.
 fn read_here(class: Class) -> ClassSnapshot {
     class.read(&cwpp_collector::Host::new(&Root::default(), Utc::now()))
+}
+
+/// A tool that the tests compare with, which installs itself where the host has none.
+fn tool(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tools").join(name)
 }
 
 fn noon() -> DateTime<Utc> {

@@ -6,8 +6,8 @@ use std::io;
 use chrono::{DateTime, Utc};
 
 use super::stanza::{self, Stanza};
-use super::{PackageKind, SystemPackage, purl};
-use crate::class::{Class, ClassSnapshot, Item};
+use super::{ARCHITECTURE_CAP, PURL_CAP, PackageKind, SystemPackage, TEXT_CAP};
+use crate::class::{ClassSnapshot, purl};
 use crate::machine::Machine;
 use crate::text::Fields;
 use crate::{ReadError, Root};
@@ -16,9 +16,6 @@ const STATUS: &str = "/var/lib/dpkg/status";
 const STATUS_D: &str = "/var/lib/dpkg/status.d";
 const UPDATES: &str = "/var/lib/dpkg/updates";
 const INFO: &str = "/var/lib/dpkg/info";
-const TEXT_CAP: usize = 255;
-const ARCHITECTURE_CAP: usize = 63;
-const PURL_CAP: usize = 1024;
 
 /// States in which all files of a package are on the disk, whatever the administrator wants to happen next. Those
 /// left out have none (`config-files`, `not-installed`) or an unknown part of them (`half-installed`).
@@ -26,8 +23,7 @@ const ON_DISK: [&[u8]; 5] = [b"installed", b"triggers-pending", b"triggers-await
 
 type Packages = BTreeMap<(String, String), Option<SystemPackage>>;
 
-pub(super) fn read(root: &Root) -> Result<ClassSnapshot, ReadError> {
-    let mut snapshot = ClassSnapshot::new(Class::SystemPackage);
+pub(super) fn read(root: &Root, snapshot: &mut ClassSnapshot) -> Result<Vec<SystemPackage>, ReadError> {
     let distribution = purl::Distribution::of(&Machine::operating_system(root));
     let mut packages = Packages::new();
     let mut add = |path: &str, bytes: &[u8], replace: bool| {
@@ -78,8 +74,7 @@ pub(super) fn read(root: &Root) -> Result<ClassSnapshot, ReadError> {
     }
     let mut items: Vec<SystemPackage> = packages.into_values().flatten().collect();
     install_times(root, &mut items);
-    snapshot.fill(items.into_iter().map(Item::SystemPackage).collect());
-    Ok(snapshot)
+    Ok(items)
 }
 
 /// A directory that need not be there.
@@ -122,7 +117,7 @@ fn package(
         fields.text("source_version", source_version, TEXT_CAP)
     };
     let maintainer = (!stanza.maintainer.is_empty()).then(|| fields.text("maintainer", stanza.maintainer, TEXT_CAP));
-    let mut purl = distribution.purl(&name, &version, &architecture);
+    let mut purl = distribution.deb(&name, &version, &architecture);
     if crate::text::cap(&mut purl, PURL_CAP) {
         fields.truncated.push("purl".to_owned());
     }

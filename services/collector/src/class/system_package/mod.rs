@@ -1,16 +1,20 @@
-//! Packages of the system's package manager. So far dpkg; another manager is one more file here.
+//! Packages of the system's package managers: dpkg and rpm. Another manager is one more file here.
 
 mod dpkg;
 mod owner;
-mod purl;
+mod rpm;
 mod stanza;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Class, ClassSnapshot, Outcome};
+use super::{Class, ClassSnapshot, Item, Outcome};
 use crate::{ReadError, Root};
 pub(crate) use owner::{Owner, owners};
+
+const TEXT_CAP: usize = 255;
+const ARCHITECTURE_CAP: usize = 63;
+const PURL_CAP: usize = 1024;
 
 /// The package manager that a package belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +22,8 @@ pub(crate) use owner::{Owner, owners};
 pub enum PackageKind {
     /// Debian's and its descendants'.
     Dpkg,
+    /// Red Hat's, SUSE's and their descendants'.
+    Rpm,
 }
 
 /// A package whose files are on the host.
@@ -53,11 +59,42 @@ pub struct SystemPackage {
 }
 
 pub(super) fn read(root: &Root) -> ClassSnapshot {
-    match dpkg::read(root) {
+    match packages(root) {
         Ok(snapshot) => snapshot,
         Err(e @ ReadError::Missing { .. }) => {
             ClassSnapshot::failed(Class::SystemPackage, Outcome::NotPresent { reason: e.to_string() })
         }
         Err(e) => ClassSnapshot::failed(Class::SystemPackage, Outcome::Unreadable { reason: e.to_string() }),
     }
+}
+
+/// A host has one manager as a rule; one with both has the packages of both.
+fn packages(root: &Root) -> Result<ClassSnapshot, ReadError> {
+    let mut snapshot = ClassSnapshot::new(Class::SystemPackage);
+    let dpkg = match dpkg::read(root, &mut snapshot) {
+        Err(e @ ReadError::Missing { .. }) => Err(e),
+        other => Ok(other?),
+    };
+    let rpm = rpm::read(root, &mut snapshot)?;
+    let broken = |path: &str, reason| ReadError::of(path, std::io::Error::new(std::io::ErrorKind::InvalidData, reason));
+    let items = match (dpkg, rpm) {
+        (Err(missing), rpm::Found::Nothing) => return Err(missing),
+        (Err(_), rpm::Found::Unknown(path)) => return Err(broken(&path, "the form of Berkeley DB is not read")),
+        // The database of a host never is empty; that of a tool beside another manager is.
+        (Err(_), rpm::Found::Packages(rpm)) if rpm.is_empty() => {
+            return Err(broken("rpm", "the database holds no package"));
+        }
+        (Err(_), rpm::Found::Packages(rpm)) => rpm,
+        (Ok(dpkg), rpm::Found::Nothing) => dpkg,
+        (Ok(dpkg), rpm::Found::Unknown(path)) => {
+            snapshot.unread_sources.push(path);
+            dpkg
+        }
+        (Ok(mut dpkg), rpm::Found::Packages(rpm)) => {
+            dpkg.extend(rpm);
+            dpkg
+        }
+    };
+    snapshot.fill(items.into_iter().map(Item::SystemPackage).collect());
+    Ok(snapshot)
 }

@@ -6,6 +6,7 @@ use crate::class::{PackageKind, SystemPackage};
 pub(super) fn message(package: &SystemPackage) -> inventory::SystemPackage {
     let kind = match package.kind {
         PackageKind::Dpkg => inventory::PackageKind::Dpkg,
+        PackageKind::Rpm => inventory::PackageKind::Rpm,
     };
     let unless = |value: &String, own: &String| if value == own { String::new() } else { value.clone() };
     inventory::SystemPackage {

@@ -1,0 +1,204 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use cwpp_collector::class::{Class, ClassSnapshot, Item, Outcome, PackageKind, SystemPackage};
+use rusqlite::Connection;
+
+use crate::{Host, command, items, tool};
+
+/// A header as the database keeps it: strings by their tag, numbers by theirs.
+pub(crate) fn header(texts: &[(u32, &str)], numbers: &[(u32, u32)]) -> Vec<u8> {
+    let (mut index, mut store) = (Vec::new(), Vec::new());
+    let mut entry = |tag: u32, kind: u32, at: usize| {
+        for number in [tag, kind, u32::try_from(at).unwrap(), 1] {
+            index.extend_from_slice(&number.to_be_bytes());
+        }
+    };
+    for (tag, number) in numbers {
+        entry(*tag, 4, store.len());
+        store.extend_from_slice(&number.to_be_bytes());
+    }
+    for (tag, text) in texts {
+        entry(*tag, 6, store.len());
+        store.extend_from_slice(text.as_bytes());
+        store.push(0);
+    }
+    let entries = u32::try_from(texts.len() + numbers.len()).unwrap();
+    let length = u32::try_from(store.len()).unwrap();
+    [&entries.to_be_bytes()[..], &length.to_be_bytes(), &index, &store].concat()
+}
+
+fn package(name: &str, version: &str, release: &str) -> Vec<u8> {
+    header(&[(1000, name), (1001, version), (1002, release), (1022, "x86_64")], &[])
+}
+
+/// A database in the form of SQLite below `path`.
+fn database(host: &Host, path: &str, headers: &[&[u8]]) {
+    let path = host.path().join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let database = Connection::open(path).unwrap();
+    database
+        .execute_batch("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB NOT NULL)")
+        .unwrap();
+    for header in headers {
+        database.execute("INSERT INTO Packages (blob) VALUES (?1)", [header]).unwrap();
+    }
+}
+
+fn packages(snapshot: &ClassSnapshot) -> Vec<SystemPackage> {
+    let package = |item: &Item| match item {
+        Item::SystemPackage(package) => Some(package.clone()),
+        _ => None,
+    };
+    snapshot.items.iter().filter_map(package).collect()
+}
+
+fn names(snapshot: &ClassSnapshot) -> Vec<String> {
+    packages(snapshot).into_iter().map(|package| format!("{}={}", package.name, package.version)).collect()
+}
+
+const SPEC: &str = "Name: tool\nVersion: 1.2\nRelease: 3\nEpoch: 2\nSummary: x\nLicense: MIT\nVendor: Example\nBuildArch: noarch\n%description\nx\n%package -n libtool-x\nSummary: y\n%description -n libtool-x\ny\n%files\n%files -n libtool-x\n";
+
+#[test]
+fn a_database_that_rpm_itself_wrote_reads_as_rpm_reads_it() {
+    let host = Host::new().with("tool.spec", SPEC).with("etc/os-release", "ID=fedora\nVERSION_ID=40\n");
+    let folder = host.path().join("var/lib/rpm");
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(tool("rpm"));
+        command.current_dir(host.path()).args(arguments);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (database, build) = (path(&folder), path(&host.path().join("build")));
+    // Neither the scripts that clean a built tree nor the best compression: nothing here needs them.
+    let defines = [format!("_topdir {build}"), "__spec_install_post %{nil}".into(), "_binary_payload w0.gzdio".into()];
+    let mut arguments = vec!["rpmbuild", "-bb", "tool.spec"];
+    arguments.extend(defines.iter().flat_map(|define| ["--define", define]));
+    run(&arguments);
+    run(&["rpmdb", "--dbpath", &database, "--initdb"]);
+    let made = |name: &str| format!("{build}/RPMS/noarch/{name}-1.2-3.noarch.rpm");
+    run(&["rpm", "--dbpath", &database, "-i", "--justdb", "--nodeps", &made("tool"), &made("libtool-x")]);
+    let format = "%{NAME} %{ARCH} %{EPOCHNUM}:%{VERSION}-%{RELEASE} %{INSTALLTIME} %{VENDOR}\n";
+    let told = run(&["rpm", "--dbpath", &database, "-qa", "--qf", format]);
+    let expected: BTreeSet<String> = told.lines().map(str::to_owned).collect();
+
+    let found = packages(&host.read(Class::SystemPackage));
+    let rows = found.iter().map(|p| {
+        let time = p.install_time.unwrap().timestamp();
+        format!("{} {} {} {time} {}", p.name, p.architecture, p.version, p.maintainer.clone().unwrap())
+    });
+    assert_eq!(rows.collect::<BTreeSet<_>>(), expected);
+    assert_eq!(expected.len(), 2);
+    let library = &found[0];
+    assert_eq!(
+        (library.kind, library.source.as_str(), library.source_version.as_str()),
+        (PackageKind::Rpm, "tool", "2:1.2-3")
+    );
+    assert_eq!(library.purl, "pkg:rpm/fedora/libtool-x@1.2-3?arch=noarch&distro=fedora-40&epoch=2");
+}
+
+#[test]
+fn headers_that_are_malformed_cost_only_themselves_and_keys_are_no_packages() {
+    let host = Host::new();
+    let kernel = [package("kernel", "6.1", "1"), package("kernel", "6.2", "1")];
+    let torn = &kernel[0][..30];
+    let nameless = header(&[(1001, "1")], &[]);
+    let key = package("gpg-pubkey", "abcd", "1");
+    let bytes: Vec<&[u8]> = vec![&kernel[0], &kernel[1], torn, b"", &nameless, &key, &kernel[0]];
+    database(&host, "usr/lib/sysimage/rpm/rpmdb.sqlite", &bytes);
+    let snapshot = host.read(Class::SystemPackage);
+    assert_eq!(names(&snapshot), ["kernel=6.1-1", "kernel=6.2-1"]);
+    assert_eq!((snapshot.outcome.clone(), snapshot.skipped_count), (Outcome::Complete, 4));
+}
+
+#[test]
+fn a_database_that_cannot_be_read_is_never_an_empty_one() {
+    let outcome = |host: &Host| host.read(Class::SystemPackage).outcome;
+    let garbage = Host::new().with("var/lib/rpm/rpmdb.sqlite", [7_u8; 9_000]);
+    assert!(matches!(outcome(&garbage), Outcome::Unreadable { .. }));
+    let empty = Host::new();
+    database(&empty, "var/lib/rpm/rpmdb.sqlite", &[]);
+    assert!(matches!(outcome(&empty), Outcome::Unreadable { .. }));
+    let berkeley = Host::new().with("var/lib/rpm/Packages", "x");
+    assert!(matches!(outcome(&berkeley), Outcome::Unreadable { reason } if reason.contains("Berkeley DB")));
+    // A view of the table's name would make the reader compute.
+    let view = Host::new().with("var/lib/rpm/x", "");
+    let connection = Connection::open(view.path().join("var/lib/rpm/rpmdb.sqlite")).unwrap();
+    connection.execute_batch("CREATE VIEW Packages AS WITH RECURSIVE n(hnum) AS (SELECT 1 UNION ALL SELECT hnum + 1 FROM n) SELECT hnum, x'00' AS blob FROM n").unwrap();
+    assert!(matches!(outcome(&view), Outcome::Unreadable { .. }));
+}
+
+#[test]
+fn what_lies_in_the_journal_counts_and_nothing_is_written() {
+    let host = Host::new();
+    database(&host, "var/lib/rpm/rpmdb.sqlite", &[&package("old", "1", "1")]);
+    let folder = host.path().join("var/lib/rpm");
+    let writer = Connection::open(folder.join("rpmdb.sqlite")).unwrap();
+    writer.pragma_update(None, "journal_mode", "wal").unwrap();
+    writer.execute("INSERT INTO Packages (blob) VALUES (?1)", [package("new", "2", "1")]).unwrap();
+    let listing = || {
+        let entries = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap());
+        let file = |entry: std::fs::DirEntry| {
+            let content = std::fs::read(entry.path()).unwrap();
+            (entry.file_name(), content)
+        };
+        entries.map(file).collect::<BTreeSet<_>>()
+    };
+    let before = listing();
+    // By a process of its own: connections of one process share the journal's index.
+    let lines = command(None, &["collect", "--json", "--root", host.path().to_str().unwrap()]);
+    let found: Vec<String> = items(&lines, "system_package").iter().map(|item| item["name"].to_string()).collect();
+    assert_eq!(found, ["\"new\"", "\"old\""]);
+    assert!(before == listing());
+    drop(writer);
+    assert_eq!(names(&host.read(Class::SystemPackage)), ["new=2-1", "old=1-1"]);
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+}
+
+#[test]
+fn the_form_of_suse_is_read_and_its_lies_cost_only_themselves() {
+    let mut file = vec![0_u8; 4096];
+    let put = |file: &mut Vec<u8>, at: usize, words: [&[u8]; 4]| {
+        for (index, word) in words.iter().enumerate() {
+            file[at + index * 4..at + index * 4 + 4].copy_from_slice(word);
+        }
+    };
+    put(&mut file, 0, [b"RpmP", &[0; 4], &7_u32.to_le_bytes(), &1_u32.to_le_bytes()]);
+    let header = package("zypper", "1.14", "2");
+    let blocks = u32::try_from(file.len() / 16).unwrap();
+    put(&mut file, 32, [b"Slot", &1_u32.to_le_bytes(), &blocks.to_le_bytes(), &9_u32.to_le_bytes()]);
+    put(&mut file, 48, [b"Slot", &2_u32.to_le_bytes(), &u32::MAX.to_le_bytes(), &1_u32.to_le_bytes()]);
+    put(&mut file, 64, [b"Slot", &[0; 4], &[0; 4], &[0; 4]]);
+    let at = file.len();
+    file.resize(at + 16, 0);
+    put(
+        &mut file,
+        at,
+        [b"BlbS", &1_u32.to_le_bytes(), &7_u32.to_le_bytes(), &u32::try_from(header.len()).unwrap().to_le_bytes()],
+    );
+    file.extend_from_slice(&header);
+    let snapshot = Host::new().with("usr/lib/sysimage/rpm/Packages.db", &file).read(Class::SystemPackage);
+    assert_eq!((names(&snapshot), snapshot.skipped_count), (vec!["zypper=1.14-2".to_owned()], 1));
+    // A length that is not there is no reason to allocate it.
+    file[at + 12..at + 16].copy_from_slice(&u32::MAX.to_le_bytes());
+    let host = Host::new().with("var/lib/rpm/Packages.db", &file);
+    assert!(matches!(host.read(Class::SystemPackage).outcome, Outcome::Unreadable { .. }));
+}
+
+#[test]
+fn a_host_with_both_managers_has_the_packages_of_both() {
+    let status = "Package: a\nStatus: install ok installed\nArchitecture: all\nVersion: 1\n";
+    let host = Host::new().with("var/lib/dpkg/status", status);
+    database(&host, "var/lib/rpm/rpmdb.sqlite", &[&package("b", "1", "1")]);
+    assert_eq!(names(&host.read(Class::SystemPackage)), ["a=1", "b=1-1"]);
+    let host = Host::new().with("var/lib/dpkg/status", status).with("var/lib/rpm/Packages", "x");
+    let snapshot = host.read(Class::SystemPackage);
+    assert_eq!(
+        (names(&snapshot), snapshot.unread_sources),
+        (vec!["a=1".to_owned()], vec!["/var/lib/rpm/Packages".to_owned()])
+    );
+}
