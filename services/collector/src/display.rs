@@ -81,6 +81,9 @@ fn columns(class: Class) -> &'static [&'static str] {
         Class::WebService => &["kind", "version", "user", "process_count", "bin_path", "config_path"],
         Class::WebFramework => &["name", "version", "language", "service", "pid", "path"],
         Class::WebSite => &["protocol", "domain", "port", "bind_address", "service", "path_count", "root_path"],
+        Class::JarPackage => &["name", "version", "kind", "executable", "path", "inner_path"],
+        Class::StartupService => &["kind", "name", "state", "auto_run", "user", "command_line"],
+        Class::ScheduledTask => &["kind", "schedule", "user", "enabled", "command", "config_path"],
         Class::SystemPackage => &["kind", "name", "version", "architecture", "status", "install_time"],
     }
 }

@@ -20,6 +20,7 @@ mod root;
 mod snapshot;
 mod socket;
 pub mod spool;
+mod systemd;
 mod text;
 
 pub use cost::Cost;

@@ -3,12 +3,15 @@
 mod account;
 mod database_instance;
 mod environment_variable;
+mod jar_package;
 mod kernel_module;
 mod listening_port;
 mod process;
 mod purl;
 mod resource;
+mod scheduled_task;
 mod software_application;
+mod startup_service;
 pub(crate) mod system_package;
 mod web_application;
 mod web_framework;
@@ -21,12 +24,15 @@ pub(crate) use account::Names;
 pub use account::{Account, LoginType, PasswordStatus};
 pub use database_instance::{DatabaseInstance, DatabaseKind};
 pub use environment_variable::{EnvironmentVariable, VariableScope};
+pub use jar_package::{JarKind, JarPackage, JarProcess};
 pub use kernel_module::KernelModule;
 pub use listening_port::{ListeningPort, TransportProtocol};
 pub(crate) use process::Describer;
 pub use process::{Process, ProcessState};
 pub use resource::{Resource, ResourceKind};
+pub use scheduled_task::{ScheduleKind, ScheduledTask};
 pub use software_application::SoftwareApplication;
+pub use startup_service::{StartupKind, StartupService};
 pub use system_package::{PackageKind, SystemPackage};
 pub use web_application::{WebApplication, WebPlugin};
 pub use web_framework::{ProgrammingLanguage, WebFramework};
@@ -55,6 +61,12 @@ pub enum Class {
     ListeningPort,
     /// Running processes.
     Process,
+    /// Java archives.
+    JarPackage,
+    /// What the init system may start.
+    StartupService,
+    /// What runs at given times.
+    ScheduledTask,
     /// Environment variables that files set.
     EnvironmentVariable,
     /// Loaded modules of the kernel.
@@ -77,11 +89,14 @@ pub enum Class {
 
 impl Class {
     /// Every class, in the order in which they are reported.
-    pub const ALL: [Class; 13] = [
+    pub const ALL: [Class; 16] = [
         Class::Resource,
         Class::Account,
         Class::ListeningPort,
         Class::Process,
+        Class::JarPackage,
+        Class::StartupService,
+        Class::ScheduledTask,
         Class::EnvironmentVariable,
         Class::KernelModule,
         Class::SoftwareApplication,
@@ -100,6 +115,9 @@ impl Class {
             Class::Account => "account",
             Class::ListeningPort => "listening_port",
             Class::Process => "process",
+            Class::JarPackage => "jar_package",
+            Class::StartupService => "startup_service",
+            Class::ScheduledTask => "scheduled_task",
             Class::EnvironmentVariable => "environment_variable",
             Class::KernelModule => "kernel_module",
             Class::SoftwareApplication => "software_application",
@@ -119,6 +137,9 @@ impl Class {
             Class::Account => account::read(host.root(), host.now()),
             Class::ListeningPort => listening_port::read(host),
             Class::Process => process::read(host),
+            Class::JarPackage => jar_package::read(host.root()),
+            Class::StartupService => startup_service::read(host.root()),
+            Class::ScheduledTask => scheduled_task::read(host.root()),
             Class::EnvironmentVariable => environment_variable::read(host.root()),
             Class::KernelModule => kernel_module::read(host.root()),
             Class::SoftwareApplication => software_application::read(host),
@@ -144,6 +165,12 @@ pub enum Item {
     ListeningPort(Box<ListeningPort>),
     /// A running process.
     Process(Box<Process>),
+    /// A Java archive.
+    JarPackage(Box<JarPackage>),
+    /// Something that the init system may start.
+    StartupService(StartupService),
+    /// Something that runs at given times.
+    ScheduledTask(ScheduledTask),
     /// An environment variable that a file sets.
     EnvironmentVariable(EnvironmentVariable),
     /// A loaded module of the kernel.
@@ -193,7 +220,12 @@ impl Item {
             Item::DatabaseInstance(database) => {
                 Item::DatabaseInstance(Box::new(DatabaseInstance { pid: 0, ..DatabaseInstance::clone(database) }))
             }
-            Item::EnvironmentVariable(_)
+            Item::JarPackage(jar) => {
+                Item::JarPackage(Box::new(JarPackage { processes: Vec::new(), ..JarPackage::clone(jar) }))
+            }
+            Item::StartupService(_)
+            | Item::ScheduledTask(_)
+            | Item::EnvironmentVariable(_)
             | Item::SoftwareApplication(_)
             | Item::WebApplication(_)
             | Item::WebService(_)

@@ -38,6 +38,12 @@ impl Distribution {
     }
 }
 
+/// The URL of an artifact of Maven.
+pub(super) fn maven(group: &str, name: &str, version: &str) -> String {
+    let version = if version.is_empty() { String::new() } else { format!("@{}", encode(version)) };
+    format!("pkg:maven/{}/{}{version}", encode(group), encode(name))
+}
+
 /// The standard leaves letters, digits, `.-_~` and the colon as they are.
 fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -66,5 +72,6 @@ mod tests {
             Distribution::of(&os).rpm("Perl", "4:5.32-1", "x86_64"),
             "pkg:rpm/debian/Perl@5.32-1?arch=x86_64&distro=debian-12&epoch=4"
         );
+        assert_eq!(maven("org.a", "b", "1"), "pkg:maven/org.a/b@1");
     }
 }

@@ -23,7 +23,7 @@ const ATTEMPTS: u32 = 3;
 const fn class_bytes(class: Class) -> usize {
     match class {
         Class::Process => 12 << 20,
-        Class::Account | Class::SystemPackage => 8 << 20,
+        Class::Account | Class::JarPackage | Class::SystemPackage => 8 << 20,
         Class::ListeningPort => 4 << 20,
         _ => 3 << 19,
     }

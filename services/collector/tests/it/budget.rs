@@ -6,11 +6,14 @@ use std::fs;
 use serde_json::Value;
 
 use crate::proc_tree::Fake;
-use crate::{Host, command, items};
+use crate::{Host, command, items, many};
 
 const PACKAGES: usize = 3_000;
 const PROCESSES: u32 = 5_000;
 const PORTS: usize = 500;
+const JARS: usize = 10_000;
+const SERVICES: usize = 1_000;
+const TASKS: usize = 500;
 const MIB: u64 = 1 << 20;
 
 /// A host as large as they get: packages with their lists of files, processes with long command lines, ports.
@@ -58,6 +61,10 @@ fn large_host() -> Host {
             ..Fake::default()
         });
     }
+    // Single archives, and archives with twenty in each, half of them deflated.
+    many::archives(host.path(), JARS - 200 * 21, 200, 20);
+    many::services(host.path(), SERVICES);
+    many::tasks(host.path(), TASKS);
     host
 }
 
@@ -74,6 +81,8 @@ fn a_large_host_costs_less_than_20_seconds_and_96_mib() {
     let processes = items(&lines, "process");
     assert_eq!((processes.len(), items(&lines, "system_package").len()), (PROCESSES as usize, PACKAGES));
     assert_eq!(items(&lines, "listening_port").len(), PORTS);
+    let others = ["jar_package", "startup_service", "scheduled_task"].map(|class| items(&lines, class).len());
+    assert_eq!(others, [JARS, SERVICES, TASKS]);
     assert!(processes.iter().all(|process| !process["command_line"].as_str().unwrap().contains("S3CRET")));
     assert_eq!(processes.iter().filter(|process| process.get("package_name").is_some()).count(), PROCESSES as usize);
     let (milliseconds, bytes) = cost(&lines);

@@ -2,22 +2,27 @@
 #![allow(clippy::unwrap_used)]
 
 mod account;
+mod archive;
 mod authlog;
 mod budget;
 mod environment_variable;
 mod forgery;
+mod jar_package;
 mod kernel_module;
 mod listening_port;
 mod machine;
+mod many;
 mod proc_tree;
 mod process;
 mod report;
 mod resource;
+mod rpm;
 mod running;
+mod scheduled_task;
 mod server;
 mod site;
-mod rpm;
 mod spool;
+mod startup_service;
 mod system_package;
 
 use std::fs;

@@ -4,11 +4,14 @@ mod account;
 mod database_instance;
 mod environment_variable;
 mod event;
+mod jar_package;
 mod kernel_module;
 mod listening_port;
 mod process;
 mod resource;
+mod scheduled_task;
 mod software_application;
+mod startup_service;
 mod system_package;
 mod web_application;
 mod web_framework;
@@ -44,6 +47,9 @@ pub(super) fn class(class: Class) -> inventory::AssetClass {
         Class::WebService => inventory::AssetClass::WebService,
         Class::WebFramework => inventory::AssetClass::WebFramework,
         Class::WebSite => inventory::AssetClass::WebSite,
+        Class::JarPackage => inventory::AssetClass::JarPackage,
+        Class::StartupService => inventory::AssetClass::StartupService,
+        Class::ScheduledTask => inventory::AssetClass::ScheduledTask,
         Class::SystemPackage => inventory::AssetClass::SystemPackage,
     }
 }
@@ -83,6 +89,9 @@ pub(super) fn item(item: &Item) -> inventory::AssetItem {
     let item = match item {
         Item::Resource(resource) => Wire::Resource(resource::message(resource)),
         Item::Account(account) => Wire::Account(account::message(account)),
+        Item::StartupService(service) => Wire::StartupService(startup_service::message(service)),
+        Item::ScheduledTask(task) => Wire::ScheduledTask(scheduled_task::message(task)),
+        Item::JarPackage(jar) => Wire::JarPackage(jar_package::message(jar)),
         Item::SoftwareApplication(application) => Wire::SoftwareApplication(software_application::message(application)),
         Item::DatabaseInstance(database) => Wire::DatabaseInstance(database_instance::message(database)),
         Item::WebApplication(application) => Wire::WebApplication(web_application::message(application)),

@@ -1,0 +1,332 @@
+//! Java archives: files on the disk, archives inside them, and artifacts that were packed into another.
+//!
+//! An archive comes from anybody. Nothing that it declares is believed: entries, inflated bytes, memory and depth are
+//! bounded, and what goes over is counted.
+
+mod archive;
+mod meta;
+mod walk;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use self::archive::{Archive, Budget, Bytes, Contents, Inner, Part};
+use self::meta::{Manifest, Pom};
+use super::{Class, ClassSnapshot, ITEM_CAP, Item, Outcome, purl};
+use crate::Root;
+use crate::text::{self, Fields};
+
+const TEXT_CAP: usize = 255;
+const PATH_CAP: usize = 4096;
+const PURL_CAP: usize = 1024;
+/// Archives inside archives, the file itself not counted.
+const DEPTH_CAP: usize = 3;
+/// Folders that could not be entered, as far as they are named.
+const UNREAD_CAP: usize = 20;
+/// Longer files are not hashed: a report waits for no disk image.
+const HASH_CAP: u64 = 2 << 30;
+const MANIFEST_CAP: u64 = 256 << 10;
+const POM_CAP: u64 = 16 << 10;
+
+/// What an archive belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JarKind {
+    /// An application, or a part of one.
+    Application,
+    /// A library of the system.
+    SystemLibrary,
+    /// Came with a web service.
+    WebService,
+    /// Anything else.
+    Other,
+}
+
+/// A process that holds an archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JarProcess {
+    /// Its number.
+    pub pid: u32,
+    /// Its name.
+    pub name: String,
+}
+
+/// A Java archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JarPackage {
+    /// The artifact, else what the manifest or the file is called.
+    pub name: String,
+    /// The version; empty where unknown.
+    pub version: String,
+    /// Maven's group; empty where unknown.
+    pub group_id: String,
+    /// The file.
+    pub path: String,
+    /// The path inside the file, with `!` between levels; empty for the file itself.
+    pub inner_path: String,
+    /// The SHA-256 of the archive, in hex; absent where it could not be computed or there is no archive of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// What it belongs to.
+    pub kind: JarKind,
+    /// Whether it names a main class; absent where that cannot be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executable: Option<bool>,
+    /// The package URL; empty without a group.
+    pub purl: String,
+    /// The processes that hold the file; at most 64. They come and go and are no change of it.
+    pub processes: Vec<JarProcess>,
+    /// True when a field held bytes that are no UTF-8, shown as `\xNN`.
+    pub escaped: bool,
+    /// The fields that were too long and were cut.
+    pub truncated: Vec<String>,
+}
+
+/// True for a name that an archive of Java has.
+fn is_archive(name: &[u8]) -> bool {
+    [&b".jar"[..], b".war", b".ear", b".hpi", b".jpi"]
+        .iter()
+        .any(|end| name.len() > end.len() && name[name.len() - end.len()..].eq_ignore_ascii_case(end))
+}
+
+pub(super) fn read(root: &Root) -> ClassSnapshot {
+    let mut snapshot = ClassSnapshot::new(Class::JarPackage);
+    let mut files = walk::files(root, &mut snapshot);
+    let mut loaded = walk::loaded(root);
+    for path in loaded.keys() {
+        if !files.contains_key(path)
+            && let Ok(text) = std::str::from_utf8(path)
+            && let Ok(real) = root.resolve(text)
+        {
+            files.insert(path.clone(), real);
+        }
+    }
+    let mut jars = Jars { snapshot, found: BTreeMap::new(), total: 0 };
+    for (path, real) in files {
+        let processes = loaded.remove(&path).unwrap_or_default();
+        jars.file(&path, &real, processes);
+    }
+    let Jars { mut snapshot, found, total } = jars;
+    snapshot.fill(found.into_values().map(|jar| Item::JarPackage(Box::new(jar))).collect());
+    if total > ITEM_CAP {
+        snapshot.outcome = Outcome::Truncated { total };
+    }
+    snapshot
+}
+
+struct Jars {
+    snapshot: ClassSnapshot,
+    found: BTreeMap<(String, String), JarPackage>,
+    total: usize,
+}
+
+/// Where an archive is.
+struct Place<'a> {
+    path: &'a [u8],
+    /// Inside the file; empty for itself.
+    inner: Vec<u8>,
+    depth: usize,
+    /// The kind of what it lies in.
+    outer: Option<JarKind>,
+}
+
+impl Jars {
+    fn file(&mut self, path: &[u8], real: &Path, processes: Vec<JarProcess>) {
+        let source = text::decode(path).0.into_owned();
+        let opened =
+            open(real).and_then(|file| file.map(Bytes::File).ok_or_else(|| std::io::ErrorKind::NotFound.into()));
+        let bytes = match opened {
+            Ok(bytes) => bytes,
+            // Gone since it was listed.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return,
+            Err(e) => return self.snapshot.skip(&source, 0, &e.to_string()),
+        };
+        let place = Place { path, inner: Vec::new(), depth: 0, outer: None };
+        let scanned = Part::whole(&bytes).map_err(|e| e.to_string()).and_then(|part| {
+            let hash = if part.length() <= HASH_CAP { part.sha256().ok() } else { None };
+            self.archive(part, hash, &place, processes, &mut Budget::new())
+        });
+        if let Err(reason) = scanned {
+            self.snapshot.skip(&source, 0, &reason);
+        }
+    }
+
+    /// Reads one archive and all in it.
+    fn archive(
+        &mut self,
+        part: Part<'_>,
+        hash: Option<[u8; 32]>,
+        place: &Place<'_>,
+        processes: Vec<JarProcess>,
+        budget: &mut Budget,
+    ) -> Result<(), String> {
+        let archive = Archive::open(part)?;
+        let contents = archive.contents()?;
+        let manifest = match &contents.manifest {
+            Some(found) => Manifest::parse(&archive.head(found, MANIFEST_CAP, budget)?),
+            None => Manifest::default(),
+        };
+        let mut poms = Vec::new();
+        for found in &contents.poms {
+            match archive.head(found, POM_CAP, budget) {
+                Ok(bytes) => poms.extend(Pom::parse(&bytes).map(|pom| (found.name.clone(), pom))),
+                Err(reason) => self.skip_inner(place, &found.name, &reason),
+            }
+        }
+        let file = last(if place.inner.is_empty() { place.path } else { &place.inner });
+        let own = meta::own_pom(file, &poms);
+        let identity = meta::identity(file, own, &manifest);
+        let kind = kind(place, file, manifest.main_class);
+        self.add(place, &place.inner, identity, hash, kind, Some(manifest.main_class), processes);
+        for (name, pom) in poms.iter().filter(|(_, pom)| own != Some(pom)) {
+            if budget.inner == 0 {
+                break;
+            }
+            budget.inner -= 1;
+            let identity =
+                meta::Identity { name: pom.artifact.clone(), version: pom.version.clone(), group: pom.group.clone() };
+            self.add(place, &join(&place.inner, name), identity, None, kind, None, Vec::new());
+        }
+        self.inner(&archive, &contents, place, kind, budget);
+        if let Some(reason) = contents.cut {
+            self.skip_inner(place, b"", reason);
+        }
+        Ok(())
+    }
+
+    fn inner(
+        &mut self,
+        archive: &Archive<'_>,
+        contents: &Contents,
+        place: &Place<'_>,
+        kind: JarKind,
+        budget: &mut Budget,
+    ) {
+        for found in &contents.archives {
+            if place.depth >= DEPTH_CAP || budget.inner == 0 {
+                self.skip_inner(place, &found.name, "too many archives, or too deep in others");
+                continue;
+            }
+            budget.inner -= 1;
+            let inner = Place {
+                path: place.path,
+                inner: join(&place.inner, &found.name),
+                depth: place.depth + 1,
+                outer: Some(kind),
+            };
+            let scanned = match archive.inner(found, budget) {
+                Ok(Inner::Stored(part)) => self.archive(part, part.sha256().ok(), &inner, Vec::new(), budget),
+                Ok(Inner::Inflated(bytes)) => {
+                    let scanned = Part::whole(&bytes)
+                        .map_err(|e| e.to_string())
+                        .and_then(|part| self.archive(part, part.sha256().ok(), &inner, Vec::new(), budget));
+                    if let Bytes::Memory(bytes) = bytes {
+                        budget.give_back(bytes.len());
+                    }
+                    scanned
+                }
+                // Known by its name and hash only.
+                Ok(Inner::TooLarge(hash)) => {
+                    let identity = meta::identity(last(&found.name), None, &Manifest::default());
+                    self.add(&inner, &inner.inner, identity, hash, kind, None, Vec::new());
+                    Err("too large to be looked into".to_owned())
+                }
+                Err(reason) => Err(reason),
+            };
+            if let Err(reason) = scanned {
+                self.skip_inner(place, &found.name, &reason);
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn add(
+        &mut self,
+        place: &Place<'_>,
+        inner: &[u8],
+        identity: meta::Identity,
+        hash: Option<[u8; 32]>,
+        kind: JarKind,
+        executable: Option<bool>,
+        processes: Vec<JarProcess>,
+    ) {
+        let mut fields = Fields::default();
+        let name = fields.text("name", &identity.name, TEXT_CAP);
+        let version = fields.text("version", &identity.version, TEXT_CAP);
+        let group_id = fields.text("group_id", &identity.group, TEXT_CAP);
+        let mut purl = if group_id.is_empty() { String::new() } else { purl::maven(&group_id, &name, &version) };
+        if text::cap(&mut purl, PURL_CAP) {
+            fields.truncated.push("purl".to_owned());
+        }
+        let jar = JarPackage {
+            name,
+            version,
+            group_id,
+            path: fields.text("path", place.path, PATH_CAP),
+            inner_path: fields.text("inner_path", inner, PATH_CAP),
+            sha256: hash.map(hex::encode),
+            kind,
+            executable,
+            purl,
+            processes,
+            escaped: fields.escaped,
+            truncated: fields.truncated,
+        };
+        let key = (jar.path.clone(), jar.inner_path.clone());
+        if self.found.contains_key(&key) {
+            return self.skip_inner(place, inner, "the archive stands there before");
+        }
+        self.total += 1;
+        self.found.insert(key, jar);
+        if self.found.len() > ITEM_CAP {
+            self.found.pop_last();
+        }
+    }
+
+    fn skip_inner(&mut self, place: &Place<'_>, name: &[u8], reason: &str) {
+        let inner = join(&place.inner, name);
+        let mut source = text::decode(&[place.path, b"!", &inner].concat()).0.into_owned();
+        text::cap(&mut source, PATH_CAP);
+        self.snapshot.skip(&source, 0, reason);
+    }
+}
+
+/// Opens a regular file; none for anything else.
+fn open(path: &Path) -> std::io::Result<Option<std::fs::File>> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
+    Ok(file.metadata()?.is_file().then_some(file))
+}
+
+fn join(outer: &[u8], inner: &[u8]) -> Vec<u8> {
+    if outer.is_empty() { inner.to_vec() } else { [outer, b"!", inner].concat() }
+}
+
+fn last(path: &[u8]) -> &[u8] {
+    path.rsplit(|&byte| byte == b'/' || byte == b'!').next().unwrap_or(path)
+}
+
+fn kind(place: &Place<'_>, file: &[u8], has_main: bool) -> JarKind {
+    const SYSTEM: [&str; 4] = ["/usr/lib/jvm/", "/usr/share/java/", "/usr/share/maven-repo/", "/usr/lib/java/"];
+    const SERVICES: [&str; 10] =
+        ["tomcat", "jetty", "wildfly", "jboss", "glassfish", "payara", "weblogic", "websphere", "wlp", "resin"];
+    if let Some(outer) = place.outer {
+        return outer;
+    }
+    let path = String::from_utf8_lossy(place.path);
+    if SYSTEM.iter().any(|system| path.starts_with(system)) {
+        return JarKind::SystemLibrary;
+    }
+    let deployed = !file.to_ascii_lowercase().ends_with(b".jar");
+    if deployed || has_main {
+        return JarKind::Application;
+    }
+    let mut folders = path.split('/').map(str::to_ascii_lowercase);
+    if folders.any(|folder| SERVICES.iter().any(|service| folder.starts_with(service))) {
+        return JarKind::WebService;
+    }
+    JarKind::Other
+}

@@ -1,0 +1,229 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use cwpp_collector::class::{Class, ClassSnapshot, Item, Outcome, StartupKind, StartupService};
+
+use crate::{Host, command, items, tool};
+
+fn services(snapshot: &ClassSnapshot) -> Vec<StartupService> {
+    let service = |item: &Item| match item {
+        Item::StartupService(service) => Some(service.clone()),
+        _ => None,
+    };
+    snapshot.items.iter().filter_map(service).collect()
+}
+
+fn service(host: &Host, name: &str) -> StartupService {
+    let services = services(&host.read(Class::StartupService));
+    services.into_iter().find(|service| service.name == name).unwrap_or_else(|| panic!("no {name}"))
+}
+
+/// What `systemctl` says of the unit files below a root: name to state.
+fn systemctl(root: &Path) -> BTreeMap<String, String> {
+    let mut command = Command::new(tool("systemctl"));
+    command.arg(format!("--root={}", root.display()));
+    let output = command.args(["list-unit-files", "--no-legend", "--type=service,socket,path"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let words = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    words.filter(|words| words.len() > 1).map(|words| (words[0].to_owned(), words[1].to_owned())).collect()
+}
+
+/// What was read, without the instances that only a link names: `systemctl` does not list them.
+fn compared(services: &[StartupService]) -> BTreeMap<String, String> {
+    let own = |service: &&StartupService| service.kind == StartupKind::Systemd && service.path.ends_with(&service.name);
+    services.iter().filter(own).map(|service| (service.name.clone(), service.state.clone())).collect()
+}
+
+#[test]
+fn this_hosts_units_have_the_states_that_systemctl_says() {
+    let lines = command(None, &["collect", "--json"]);
+    let found: Vec<StartupService> =
+        items(&lines, "startup_service").into_iter().map(|item| serde_json::from_value(item).unwrap()).collect();
+    let expected = systemctl(Path::new("/"));
+    assert_eq!(compared(&found), expected);
+}
+
+const BARE: &str = "[Unit]\nDescription=A thing\n[Service]\nExecStart=/bin/thing\n";
+
+fn with_install(install: &str) -> String {
+    format!("{BARE}[Install]\n{install}\n")
+}
+
+trait Links {
+    fn link(self, target: &str, path: &str) -> Self;
+    fn executable(self, path: &str, content: &str) -> Self;
+}
+
+impl Links for Host {
+    fn link(self, target: &str, path: &str) -> Self {
+        let path = self.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        symlink(target, path).unwrap();
+        self
+    }
+
+    fn executable(self, path: &str, content: &str) -> Self {
+        let host = self.with(path, content);
+        fs::set_permissions(host.path().join(path), fs::Permissions::from_mode(0o755)).unwrap();
+        host
+    }
+}
+
+fn targets(host: Host) -> Host {
+    host.with("usr/lib/systemd/system/multi-user.target", "[Unit]\nRequires=basic.target\n")
+        .with("usr/lib/systemd/system/basic.target", "[Unit]\nRequires=sysinit.target\n")
+        .with("usr/lib/systemd/system/sysinit.target", "[Unit]\nDefaultDependencies=no\n")
+        .link("multi-user.target", "usr/lib/systemd/system/default.target")
+}
+
+#[test]
+fn a_made_up_hosts_units_have_the_states_that_systemctl_says() {
+    let wanted = with_install("WantedBy=multi-user.target");
+    let instance = with_install("WantedBy=multi-user.target\nDefaultInstance=one");
+    let host = targets(Host::new())
+        .with("etc/systemd/system/enabled.service", &wanted)
+        .link("../enabled.service", "etc/systemd/system/multi-user.target.wants/enabled.service")
+        .with("usr/lib/systemd/system/disabled.service", &wanted)
+        .with("usr/lib/systemd/system/masked.service", &wanted)
+        .link("/dev/null", "etc/systemd/system/masked.service")
+        .with("etc/systemd/system/empty.service", "")
+        .with("usr/lib/systemd/system/overridden.service", BARE)
+        .with("etc/systemd/system/overridden.service", &wanted)
+        .with("usr/lib/systemd/system/indirect@.service", &instance)
+        .link(
+            "/usr/lib/systemd/system/indirect@.service",
+            "etc/systemd/system/multi-user.target.wants/indirect@x.service",
+        )
+        .with("usr/lib/systemd/system/default@.service", &instance)
+        .link(
+            "/usr/lib/systemd/system/default@.service",
+            "etc/systemd/system/multi-user.target.wants/default@one.service",
+        )
+        .with("usr/lib/systemd/system/aliased.service", with_install("Alias=known.service"))
+        .link("/usr/lib/systemd/system/aliased.service", "etc/systemd/system/known.service")
+        .with("usr/lib/systemd/system/renamed.service", BARE)
+        .link("/usr/lib/systemd/system/renamed.service", "etc/systemd/system/unknown.service")
+        .with("opt/linked.service", BARE)
+        .link("/opt/linked.service", "etc/systemd/system/linked.service")
+        .with("usr/lib/systemd/system/also.service", with_install("Also=disabled.service"))
+        .with("usr/lib/systemd/system/static.service", BARE)
+        .link("../static.service", "usr/lib/systemd/system/multi-user.target.wants/static.service")
+        .with("run/systemd/generator/generated.service", BARE)
+        .with("run/systemd/transient/transient.service", BARE)
+        .with("usr/lib/systemd/system/until-restart.service", &wanted)
+        .link("/x", "run/systemd/system/multi-user.target.wants/until-restart.service")
+        .with("usr/lib/systemd/system/masked-until-restart.service", &wanted)
+        .link("/dev/null", "run/systemd/system/masked-until-restart.service")
+        .with("usr/lib/systemd/system/extended.service", BARE)
+        .with("etc/systemd/system/extended.service.d/install.conf", "[Install]\nWantedBy=multi-user.target\n")
+        .link("/opt/gone.service", "etc/systemd/system/gone.service")
+        .with("usr/lib/systemd/system/many@.service", &wanted)
+        .link("/usr/lib/systemd/system/many@.service", "etc/systemd/system/many@two.service")
+        .with("usr/lib/systemd/system/README", "no unit")
+        .with("usr/lib/systemd/system/a.socket", "[Socket]\nListenStream=1\n[Install]\nWantedBy=sockets.target\n");
+    let found = services(&host.read(Class::StartupService));
+    let expected = systemctl(host.path());
+    assert!(expected.len() > 20, "{expected:?}");
+    assert_eq!(compared(&found), expected);
+
+    let started: Vec<&str> = found.iter().filter(|s| s.auto_run).map(|s| s.name.as_str()).collect();
+    let wanted = [
+        "default@.service",
+        "default@one.service",
+        "enabled.service",
+        "indirect@.service",
+        "indirect@x.service",
+        "static.service",
+        "until-restart.service",
+    ];
+    assert_eq!(started, wanted);
+    let masked = found.iter().find(|service| service.name == "masked.service").unwrap();
+    assert!(!masked.enabled && !masked.auto_run && masked.command_line.is_empty());
+}
+
+#[test]
+fn user_and_command_come_from_the_file_that_counts_and_its_drop_ins_without_secrets() {
+    let host = targets(Host::new())
+        .with("usr/lib/systemd/system/app-web.service", "[Service]\nUser=vendor\nExecStart=/bin/vendor\n")
+        .with(
+            "etc/systemd/system/app-web.service",
+            "[Unit]\nDescription=The web \\\n  of things\n[Service]\nExecStart=/bin/app --password=hunter2 \\\n--port 80\n",
+        )
+        .with("usr/lib/systemd/system/app-.service.d/50-user.conf", "[Service]\nUser=prefix\n")
+        .with("usr/lib/systemd/system/app-web.service.d/50-user.conf", "[Service]\nUser=web\n")
+        .with("etc/systemd/system/service.d/60-all.conf", "[Service]\nNice=1\n")
+        .with("usr/lib/systemd/system/plain.service", "[Service]\nExecStart=/bin/a\nExecStart=\nExecStart=/bin/b\nExecStart=/bin/c\n")
+        .with("usr/lib/systemd/system/dynamic.service", "[Service]\nDynamicUser=yes\nExecStart=/bin/d\n");
+    let web = service(&host, "app-web.service");
+    assert_eq!((web.user.as_str(), web.path.as_str()), ("web", "/etc/systemd/system/app-web.service"));
+    assert!(web.command_line.starts_with("/bin/app --password=") && web.command_line.ends_with("--port 80"));
+    assert!(!web.command_line.contains("hunter2"), "{}", web.command_line);
+    assert_eq!(web.description, "The web  of things");
+    assert_eq!(service(&host, "plain.service").command_line, "/bin/b; /bin/c");
+    assert_eq!(
+        (service(&host, "plain.service").user, service(&host, "dynamic.service").user),
+        ("root".into(), "dynamic".into())
+    );
+}
+
+#[test]
+fn scripts_of_system_v_start_where_a_level_says_so_and_no_unit_stands_before_them() {
+    let header =
+        "#!/bin/sh\n### BEGIN INIT INFO\n# Provides: old\n# Short-Description: An old daemon\n### END INIT INFO\n";
+    let host = Host::new()
+        .executable("etc/init.d/old", header)
+        .link("../init.d/old", "etc/rc2.d/S01old")
+        .link("../init.d/old", "etc/rc0.d/K01old")
+        .executable("etc/init.d/idle", "#!/bin/sh\n")
+        .executable("etc/init.d/new", "#!/bin/sh\n")
+        .link("../init.d/new", "etc/rc2.d/S20new")
+        .with("etc/init.d/README", "text")
+        .with("usr/lib/systemd/system/new.service", BARE)
+        .with("etc/rc.local", "#!/bin/sh\n/usr/bin/beacon --token abcdef123456\nexit 0\n");
+    let old = service(&host, "old");
+    assert_eq!((old.kind, old.auto_run, old.state.as_str()), (StartupKind::SysvInit, true, "enabled"));
+    assert_eq!((old.description.as_str(), old.command_line.as_str()), ("An old daemon", "/etc/init.d/old start"));
+    let idle = service(&host, "idle");
+    assert_eq!((idle.auto_run, idle.state.as_str()), (false, "disabled"));
+    let new = service(&host, "new");
+    assert_eq!((new.auto_run, new.enabled, new.state.as_str()), (false, false, "overridden"));
+    // Not executable, so no init runs it.
+    let local = service(&host, "rc.local");
+    assert_eq!((local.kind, local.auto_run), (StartupKind::RcLocal, false));
+    assert!(local.command_line.starts_with("/usr/bin/beacon") && !local.command_line.contains("abcdef123456"));
+    let local = service(&Host::new().executable("etc/rc.local", "#!/bin/sh\nx\n"), "rc.local");
+    assert!(local.auto_run && local.enabled);
+    assert_eq!(services(&host.read(Class::StartupService)).len(), 5);
+}
+
+#[test]
+fn hostile_units_cost_only_themselves() {
+    let host = targets(Host::new())
+        .with("etc/systemd/system/bytes.service", b"[Unit]\nDescription=\xff\xfe\n[Service]\nExecStart=/bin/\xc3\n")
+        .with("etc/systemd/system/long.service", format!("[Service]\nExecStart=/bin/x {}\n", "y".repeat(1 << 20)))
+        .with("etc/systemd/system/no section", "ExecStart=x")
+        .with("etc/systemd/system/broken.service", "[Service\nExecStart\n=\n[]\n\\")
+        .link("loop.service", "etc/systemd/system/loop.service")
+        .link("../../../../../../../../etc/shadow", "etc/systemd/system/out.service")
+        .with("etc/systemd/system/cycle.target", "[Unit]\nWants=multi-user.target cycle.target\n")
+        .link("../cycle.target", "etc/systemd/system/multi-user.target.wants/cycle.target");
+    let snapshot = host.read(Class::StartupService);
+    assert_eq!(snapshot.outcome, Outcome::Complete);
+    let bytes = service(&host, "bytes.service");
+    assert!(bytes.escaped && bytes.description == "\\xff\\xfe");
+    let long = service(&host, "long.service");
+    assert!(long.command_line.len() <= 4_096 && long.truncated.contains(&"command_line".to_owned()));
+    assert!(services(&snapshot).iter().any(|service| service.name == "broken.service"));
+    assert_eq!(service(&host, "out.service").command_line, "");
+}
+
+#[test]
+fn a_host_without_an_init_system_is_not_a_host_without_services() {
+    assert!(matches!(Host::new().read(Class::StartupService).outcome, Outcome::NotPresent { .. }));
+    let blocked = Host::new().with("etc/systemd/system", "a file");
+    assert!(matches!(blocked.read(Class::StartupService).outcome, Outcome::NotPresent { .. }));
+}
