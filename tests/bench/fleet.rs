@@ -122,6 +122,7 @@ impl Machine {
                 machine_id: self.id.clone(),
                 classes: self.classes.clone(),
                 observed_time: Some(std::time::SystemTime::now().into()),
+                ..Default::default()
             };
             let answer = client.negotiate_report(request).await?.into_inner();
             let decided = answer.decisions.iter().filter(|d| d.decision() == Decision::Send);

@@ -117,7 +117,7 @@ impl Host {
     /// Asks what is to be sent of these classes.
     pub async fn negotiate(&mut self, classes: Vec<ClassDigest>) -> Result<NegotiateReportResponse, Status> {
         let (app_id, machine_id) = (self.app_id, self.machine_id.clone());
-        let request = NegotiateReportRequest { app_id, machine_id, classes, observed_time: None };
+        let request = NegotiateReportRequest { app_id, machine_id, classes, ..Default::default() };
         Ok(self.assets.negotiate_report(request).await?.into_inner())
     }
 

@@ -154,6 +154,7 @@ async fn a_service_that_is_killed_in_the_midst_of_a_report_leaves_the_old_snapsh
         machine_id: machine_id.clone(),
         classes: vec![offer.clone()],
         observed_time: None,
+        ..Default::default()
     };
     let report_token = assets.negotiate_report(negotiate).await?.into_inner().report_token;
     let header = ReportHeader { machine_id, report_token, classes: vec![offer], declared_bytes: 1000 };

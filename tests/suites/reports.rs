@@ -83,6 +83,7 @@ impl Host {
             machine_id: self.machine_id.clone(),
             classes: offers,
             observed_time: None,
+            ..Default::default()
         };
         Ok(self.assets.negotiate_report(request).await?.into_inner())
     }
@@ -268,6 +269,7 @@ async fn a_report_that_is_wrong_is_refused_whole(backend: Backend) -> anyhow::Re
         machine_id: "no id".into(),
         classes: vec![ClassDigest { asset_class: 99, ..offer(1, 1) }, ClassDigest { digest: vec![1], ..offer(1, 1) }],
         observed_time: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
+        ..Default::default()
     };
     let refused = host.assets.negotiate_report(bad).await.expect_err("wrong");
     let fields: Vec<_> = status::violations(&refused).into_iter().map(|(field, _)| field).collect();
@@ -341,6 +343,7 @@ async fn a_clock_that_is_a_day_ahead_is_flagged_and_changes_no_order(backend: Ba
         machine_id: host.machine_id.clone(),
         classes: vec![offer(1, 2)],
         observed_time: Some(prost_types::Timestamp { seconds: ahead.timestamp(), nanos: 0 }),
+        ..Default::default()
     };
     let answer = host.assets.negotiate_report(request).await?.into_inner();
     assert!(answer.clock_clamped);

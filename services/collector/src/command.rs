@@ -11,7 +11,7 @@ use cwpp_chassis::client::{Channel, ClientConfig};
 
 use crate::authlog::{self, Reader, YearRule, Zone};
 use crate::class::Class;
-use crate::report::{Agent, Intervals, Reporter};
+use crate::report::{Agent, Identity, Intervals, Reporter};
 use crate::spool::Spool;
 use crate::{Cost, Host, Root, collect, print_class, print_cost, print_overview, print_snapshot};
 
@@ -126,6 +126,10 @@ pub struct ReportArgs {
     /// The directory in which the events wait; it must survive a restart.
     #[arg(long, value_name = "DIR")]
     pub spool: Option<PathBuf>,
+    /// The directory in which the agent keeps what the server gave it, should this host be a clone of another; that of the
+    /// spool unless told. It must survive a restart.
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
     /// Read and send everything once, then stop.
     #[arg(long)]
     pub once: bool,
@@ -144,7 +148,12 @@ impl ReportArgs {
         let connect =
             |target: &str| Channel::connect_lazy(target, &config)?.with_descriptor(cwpp_contracts::FILE_DESCRIPTOR_SET);
         let (inventory, incidents) = (connect(&self.inventory)?, connect(&self.incidents)?);
-        let reporter = Reporter::new(self.app_id, self.quuid.clone(), inventory, incidents);
+        let mut reporter = Reporter::new(self.app_id, self.quuid.clone(), inventory, incidents);
+        if let Some(directory) = self.state.as_ref().or(self.spool.as_ref()) {
+            let identity = Identity::open(directory)
+                .with_context(|| format!("cannot use {} as the state folder", directory.display()))?;
+            reporter = reporter.keeping(identity);
+        }
         let root = Root::new(&self.root);
         let spool = match (&self.auth_log, &self.spool) {
             (Some(log), Some(directory)) => Some(Spool::open(directory, log, Zone::of(&root))?),

@@ -13,7 +13,7 @@ enum Command {
     /// Reads this host, or a log of sshd, and prints what it found.
     Collect(CollectArgs),
     /// Reads this host and reports it, on and on.
-    Report(ReportArgs),
+    Report(Box<ReportArgs>),
 }
 
 fn main() -> ExitCode {

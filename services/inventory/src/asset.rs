@@ -12,6 +12,7 @@ pub mod natural_key;
 pub mod ops;
 pub mod query;
 pub mod receive;
+pub mod remove;
 pub mod row;
 mod rpc;
 pub mod sieve;

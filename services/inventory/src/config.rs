@@ -1,5 +1,6 @@
 //! The settings of inventory, beside the chassis' own.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use cwpp_access::Auth;
@@ -26,6 +27,8 @@ pub struct Config {
     pub liveness: Liveness,
     /// How counts are folded.
     pub counts: Counts,
+    /// What becomes of machines that are removed or silent.
+    pub machines: Machines,
 }
 
 /// Where the other services are. This one starts and is ready without them.
@@ -102,5 +105,23 @@ pub struct Counts {
 impl Default for Counts {
     fn default() -> Self {
         Self { fold_interval: Duration::from_secs(2) }
+    }
+}
+
+/// What becomes of machines that are removed or silent.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Machines {
+    /// Days after which a machine that was not heard of is removed with all that is known of it; absent never.
+    pub remove_after_days_offline: Option<NonZeroU16>,
+    /// How often such machines are looked for, and removals finished whose call ended before.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub sweep_interval: Duration,
+}
+
+impl Default for Machines {
+    fn default() -> Self {
+        Self { remove_after_days_offline: None, sweep_interval: Duration::from_secs(600) }
     }
 }

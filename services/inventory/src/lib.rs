@@ -40,6 +40,10 @@ pub fn registry() -> Registry {
         .erasable(asset::count::delta::Entity, Operational)
         .erasable(collection::entity::machine::Entity, Configuration)
         .erasable(collection::entity::policy::Entity, Configuration)
+        .erasable(machine::removal::Entity, Operational)
+        .erasable(machine::instance::Entity, Operational)
+        .erasable(machine::load::Entity, Resource)
+        .erasable(machine::tag::Entity, Resource)
         .erasable(machine::liveness::Entity, Resource)
         .erasable(machine::entity::Entity, Resource)
         .migrations(migrations::all())
@@ -59,6 +63,7 @@ impl Service for Inventory {
         let db = Db::connect(&config.database, Arc::new(registry())).await?;
         let gate = Gate::default();
         let contacts = Contacts::new(db.clone(), clock.clone(), config.liveness.linger);
+        let swept = clock.clone();
         let machines = Arc::new(Machines::new(db.clone(), clock.clone(), contacts.clone()));
         let secrets: Vec<[u8; 32]> = db.keys().all(asset::token::PURPOSE).collect();
         let assets = Arc::new(Assets {
@@ -74,12 +79,26 @@ impl Service for Inventory {
         let ready = db.readiness();
         let (relay, follower, stop) = (db.clone(), db.clone(), shutdown.clone());
         let (folder, interval) = (db.clone(), config.counts.fold_interval);
+        let (sweeper, sweep_clock, rule) = (db.clone(), swept, config.machines.clone());
         let mut parts = Parts::new(cwpp_contracts::FILE_DESCRIPTOR_SET)
             .service(MachineServiceGuarded::server(machines, gate.clone()))
             .service(AssetServiceGuarded::server(assets, gate.clone()))
             .service(ErasureServiceGuarded::server(Arc::new(Eraser::new(db)), gate))
             .authenticator(config.auth.authenticator()?)
             .check(ready)
+            .job("machine-sweep", {
+                let shutdown = shutdown.clone();
+                move || {
+                    let (db, clock, rule) = (sweeper.clone(), sweep_clock.clone(), rule.clone());
+                    let shutdown = shutdown.clone();
+                    async move {
+                        tokio::select! {
+                            () = machine::sweep::run(db, clock, rule) => {}
+                            () = shutdown.cancelled() => {}
+                        }
+                    }
+                }
+            })
             .job("feed-relay", {
                 let shutdown = shutdown.clone();
                 move || {

@@ -2,11 +2,20 @@
 
 pub mod contact;
 pub mod entity;
+pub mod instance;
 pub mod liveness;
+pub mod load;
 pub mod ops;
+pub mod query;
+pub mod removal;
 mod rpc;
+pub(crate) mod schema;
 pub mod skew;
 pub mod store;
+pub mod summary;
+pub mod sweep;
+pub mod tag;
 pub mod watch;
+mod wire;
 
-pub(crate) use rpc::canonical;
+pub(crate) use wire::{bytes, canonical};

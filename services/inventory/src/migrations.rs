@@ -7,64 +7,8 @@ use cwpp_storage::migrate::{Migration, Table};
 
 /// Returns the steps in order.
 pub(crate) fn all() -> Vec<Migration> {
-    let collection = crate::collection::migrations();
-    [machines(), snapshots(), accounts(), system_packages(), hosts::all(), software::all(), collection].concat()
-}
-
-fn machines() -> Vec<Migration> {
-    vec![
-        Migration::table(
-            "1001_machine",
-            Table::of_tenant("machine")
-                .uuid("machine_id")
-                .uuid("identity")
-                .varchar("quuid", 63)
-                .bytes("host_id_hash", 32)
-                .varchar("name", 255)
-                .varchar("ip_address", 63)
-                .json("ip_addresses")
-                .small("machine_type")
-                .small("os_type")
-                .varchar("os_name", 255)
-                .varchar("kernel_version", 255)
-                .varchar("architecture", 63)
-                .varchar("agent_version", 63)
-                .time_null("agent_installed_at")
-                .time_null("booted_at")
-                .time_null("last_user_login_at")
-                .time("created_at")
-                .time("updated_at")
-                .version()
-                .key(&["app_id", "machine_id"]),
-        ),
-        // Serves the registration: one machine per identity.
-        Migration::unique_index("1002_machine_identity", "machine_identity", "machine", &["app_id", "identity"]),
-        // Serves lists by enrolment.
-        Migration::index("1003_machine_created", "machine_created", "machine", &["app_id", "created_at", "machine_id"]),
-        // Serves lists by name, exact or prefix.
-        Migration::index("1004_machine_name", "machine_name", "machine", &["app_id", "name", "machine_id"]),
-        // Serves lists by address, exact or prefix.
-        Migration::index(
-            "1005_machine_ip_address",
-            "machine_ip_address",
-            "machine",
-            &["app_id", "ip_address", "machine_id"],
-        ),
-        Migration::table(
-            "1006_machine_liveness",
-            Table::of_tenant("machine_liveness")
-                .uuid("machine_id")
-                .time("last_seen_at")
-                .big("clock_skew_us")
-                .bool("clock_clamped")
-                .bytes("instance_nonce", 16)
-                .double_null("cpu_percent")
-                .double_null("memory_percent")
-                .double_null("disk_percent")
-                .time_null("last_checked_at")
-                .key(&["app_id", "machine_id"]),
-        ),
-    ]
+    let (machines, collection) = (crate::machine::schema::steps(), crate::collection::migrations());
+    [machines, snapshots(), accounts(), system_packages(), hosts::all(), software::all(), collection].concat()
 }
 
 fn snapshots() -> Vec<Migration> {

@@ -94,6 +94,10 @@ reasons! {
     CollectionDisabled = "COLLECTION_DISABLED", FailedPrecondition;
     /// The deletion is not certified yet.
     CertificateNotReady = "CERTIFICATE_NOT_READY", FailedPrecondition;
+    /// The agent runs on a clone of the machine that it reports for. Register again: the answer gives an id of its own.
+    MachineCloned = "MACHINE_CLONED", FailedPrecondition;
+    /// Two agents speak for the machine, and it is not settled which of them keeps it. Repeat after the given delay.
+    MachineContested = "MACHINE_CONTESTED", FailedPrecondition;
     /// The object's state does not admit this change.
     InvalidTransition = "INVALID_TRANSITION", FailedPrecondition;
     /// Events are missing before the first one sent; the metadata names the number to send from.

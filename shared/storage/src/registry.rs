@@ -73,6 +73,11 @@ impl Erasable {
         self.key.iter().filter(|k| *k != "app_id").map(|k| (k.as_str(), kind(k))).collect()
     }
 
+    /// Says whether its rows name machines.
+    pub fn has_machine(&self) -> bool {
+        self.columns.iter().any(|(name, _)| name == "machine_id")
+    }
+
     /// Says whether its rows belong to machines: the purge goes machine by machine then.
     pub fn by_machine(&self) -> bool {
         self.key.get(1).is_some_and(|c| c == "machine_id")

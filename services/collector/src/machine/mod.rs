@@ -1,6 +1,7 @@
 //! The facts of the machine: names, ids, operating system, addresses, start.
 
 pub(crate) mod address;
+mod dmi;
 mod load;
 mod os;
 
@@ -9,6 +10,7 @@ use std::net::IpAddr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+pub use dmi::{Cloud, Dmi};
 pub use load::{Load, LoadSampler};
 pub use os::OperatingSystem;
 
@@ -32,6 +34,9 @@ pub struct Machine {
     pub kernel: Option<String>,
     /// The machine's architecture as `uname -m` names it.
     pub architecture: String,
+    /// What the firmware tells of it.
+    #[serde(default)]
+    pub dmi: Dmi,
     /// The addresses of its interfaces, without loopback and link-local; the one towards the default route first.
     pub addresses: Vec<IpAddr>,
 }
@@ -51,6 +56,7 @@ impl Machine {
             os: Machine::operating_system(root),
             kernel: root.read_trimmed("/proc/sys/kernel/osrelease"),
             architecture: std::env::consts::ARCH.to_owned(),
+            dmi: Dmi::read(root),
             addresses: address::read(root),
         }
     }

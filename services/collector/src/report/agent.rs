@@ -6,7 +6,7 @@ use chrono::Utc;
 use cwpp_chassis::Reason;
 use tokio::time::{Instant, sleep_until};
 
-use super::{ReportError, Reporter};
+use super::{Heard, ReportError, Reporter};
 use crate::machine::LoadSampler;
 use crate::spool::Spool;
 use crate::{Root, collect};
@@ -43,7 +43,8 @@ pub struct Agent {
 
 impl Agent {
     /// An agent of the host below `root`, with the spool of its log if there is one.
-    pub fn new(root: Root, reporter: Reporter, spool: Option<Spool>, intervals: Intervals) -> Self {
+    pub fn new(root: Root, mut reporter: Reporter, spool: Option<Spool>, intervals: Intervals) -> Self {
+        reporter.tell("auth-log", spool.is_some());
         Agent { sampler: LoadSampler::new(root.clone()), root, reporter, spool, intervals }
     }
 
@@ -97,11 +98,14 @@ impl Agent {
 
     async fn heartbeat(&mut self) -> Result<(), ReportError> {
         let load = self.sampler.sample();
-        if self.reporter.heartbeat(&load, Utc::now()).await? {
-            return Ok(());
+        let was_contested = self.reporter.settled().is_err();
+        match self.reporter.heartbeat(&load, Utc::now()).await? {
+            // What was held back is sent as soon as it is settled whose id it is.
+            Heard::Well if was_contested => self.report().await,
+            Heard::Well | Heard::Contested => Ok(()),
+            // The machine was deleted there, or is another host's: this one comes back as a new one.
+            Heard::Lost => self.report().await,
         }
-        // The machine was deleted there: it comes back as a new one.
-        self.report().await
     }
 
     async fn events(&mut self) -> Result<(), ReportError> {
@@ -111,7 +115,7 @@ impl Agent {
             if ingested.lost {
                 tracing::warn!("the log was cut or rotated away before it was read: events may be missing");
             }
-            if self.reporter.machine_id().is_some() {
+            if self.reporter.machine_id().is_some() && self.reporter.settled().is_ok() {
                 self.reporter.send_events(spool).await?;
             }
             if !ingested.more {

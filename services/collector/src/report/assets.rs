@@ -50,6 +50,7 @@ impl Reporter {
     /// Reports the classes of a snapshot.
     pub async fn report(&mut self, snapshot: &Snapshot) -> Result<Report, ReportError> {
         let machine_id = self.enrolled()?;
+        self.settled()?;
         let mut not_read = HashMap::new();
         let mut ready = Vec::new();
         for class in &snapshot.classes {
@@ -96,6 +97,7 @@ impl Reporter {
             machine_id: machine_id.to_owned(),
             classes: ready.iter().map(|ready| ready.digest.clone()).collect(),
             observed_time: Some(convert::time(snapshot.collected_at)),
+            instance_nonce: self.nonce.to_vec(),
         };
         let answer = self.assets.negotiate_report(request).await?.into_inner();
         let mut results = HashMap::new();

@@ -7,6 +7,7 @@ mod agent;
 mod assets;
 mod convert;
 mod events;
+mod identity;
 
 use cwpp_chassis::client::Channel;
 use cwpp_chassis::{Reason, status};
@@ -16,13 +17,14 @@ use cwpp_contracts::inventory::v1::asset_service_client::AssetServiceClient;
 use cwpp_contracts::inventory::v1::machine_service_client::MachineServiceClient;
 use serde::Serialize;
 
-use crate::Snapshot;
 use crate::class::Class;
 use crate::machine::Load;
 use crate::spool::SpoolError;
+use crate::{Root, Snapshot};
 
 pub use agent::{Agent, Intervals};
 pub use events::Sent;
+pub use identity::Identity;
 
 /// Why something could not be sent.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,12 @@ pub enum ReportError {
     /// The service refused or could not be reached.
     #[error("{}: {}", reason_of(.0), .0.message())]
     Status(Box<tonic::Status>),
+    /// Another agent speaks for the machine as well, and it is not settled which of them keeps it.
+    #[error("another agent speaks for this machine; until that is settled nothing is reported")]
+    Contested,
+    /// What the server gave this host could not be kept or read.
+    #[error("the state folder: {0}")]
+    State(std::io::Error),
     /// The spool failed.
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -71,6 +79,20 @@ pub struct Registered {
     pub machine_id: String,
     /// Whether it is new.
     pub created: bool,
+    /// Whether another agent speaks for it as well, so that nothing is taken from this one yet.
+    pub contested: bool,
+}
+
+/// What a sign of life is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// All is well.
+    Well,
+    /// The machine has to be enrolled again: the server does not know it any more, or its id belongs to the host that this
+    /// one is a clone of.
+    Lost,
+    /// Another agent speaks for the machine as well, and it is not settled which of them keeps it.
+    Contested,
 }
 
 /// What became of a class of a report.
@@ -133,6 +155,12 @@ pub struct Reporter {
     /// Drawn once per start; tells a cloned machine from this one.
     nonce: [u8; 16],
     machine_id: Option<String>,
+    /// Whether the server takes reports from this agent.
+    contested: bool,
+    identity: Option<Identity>,
+    components: Vec<inventory::AgentComponent>,
+    /// What tells this host from the one that it is a clone of, where no folder keeps it.
+    distinct_id: Vec<u8>,
     machines: MachineServiceClient<Channel>,
     assets: AssetServiceClient<Channel>,
     incidents: IncidentServiceClient<Channel>,
@@ -147,10 +175,27 @@ impl Reporter {
             quuid: quuid.unwrap_or_default(),
             nonce: rand::random(),
             machine_id: None,
+            contested: false,
+            identity: None,
+            components: vec![component("collector", true)],
+            distinct_id: Vec::new(),
             machines: MachineServiceClient::new(inventory.clone()),
             assets: AssetServiceClient::new(inventory),
             incidents: IncidentServiceClient::new(incidents),
         }
+    }
+
+    /// Keeps what the server gives a clone in this folder.
+    #[must_use]
+    pub fn keeping(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// Tells a part of the agent beside the collector itself with its registration: whether it works or is switched off.
+    pub fn tell(&mut self, name: &'static str, running: bool) {
+        self.components.retain(|c| c.name != name);
+        self.components.push(component(name, running));
     }
 
     /// The server's id of the machine, once it is enrolled.
@@ -162,29 +207,46 @@ impl Reporter {
         self.machine_id.clone().ok_or(ReportError::NotRegistered)
     }
 
-    /// Enrols the machine, or finds it again, and renews its facts.
+    /// Enrols the machine, or finds it again, and renews its facts. The host of a clone gets an id of its own.
     pub async fn register(&mut self, snapshot: &Snapshot) -> Result<Registered, ReportError> {
         let hash = snapshot.machine.host_id_hash.as_deref().and_then(|hash| hex::decode(hash).ok()).unwrap_or_default();
         if hash.is_empty() && self.quuid.is_empty() {
             return Err(ReportError::NoIdentity);
+        }
+        if let Some(identity) = &self.identity {
+            self.distinct_id = identity.read(self.app_id).map_err(ReportError::State)?;
         }
         let request = inventory::RegisterMachineRequest {
             app_id: self.app_id,
             quuid: self.quuid.clone(),
             host_id_hash: hash,
             instance_nonce: self.nonce.to_vec(),
-            facts: Some(convert::facts(snapshot)),
+            facts: Some(convert::facts(snapshot, self.components.clone())),
             observed_time: Some(convert::time(snapshot.collected_at)),
+            distinct_id: self.distinct_id.clone(),
+            boot_id_hash: boot(snapshot),
         };
         let answer = self.machines.register_machine(request).await?.into_inner();
+        if !answer.distinct_id.is_empty() && answer.distinct_id != self.distinct_id {
+            if let Some(identity) = &self.identity {
+                identity.keep(self.app_id, &answer.distinct_id).map_err(ReportError::State)?;
+            }
+            tracing::warn!("this host is a clone of another: it has a machine of its own from now on");
+            self.distinct_id = answer.distinct_id;
+        }
         let machine_id = answer.machine.map(|machine| machine.machine_id).unwrap_or_default();
         self.machine_id = (!machine_id.is_empty()).then(|| machine_id.clone());
-        Ok(Registered { machine_id: self.enrolled()?, created: answer.created })
+        self.contested = answer.contested;
+        Ok(Registered { machine_id: self.enrolled()?, created: answer.created, contested: answer.contested })
     }
 
-    /// Tells that the machine is alive and how busy it is. False when the server does not know the machine (any more):
-    /// then it has to be enrolled again.
-    pub async fn heartbeat(&mut self, load: &Load, now: chrono::DateTime<chrono::Utc>) -> Result<bool, ReportError> {
+    /// Fails while another agent speaks for the machine as well.
+    fn settled(&self) -> Result<(), ReportError> {
+        if self.contested { Err(ReportError::Contested) } else { Ok(()) }
+    }
+
+    /// Tells that the machine is alive and how busy it is.
+    pub async fn heartbeat(&mut self, load: &Load, now: chrono::DateTime<chrono::Utc>) -> Result<Heard, ReportError> {
         let machine_id = self.enrolled()?;
         let heartbeat = inventory::MachineHeartbeat {
             machine_id: machine_id.clone(),
@@ -196,6 +258,28 @@ impl Reporter {
         };
         let request = inventory::HeartbeatRequest { app_id: self.app_id, heartbeats: vec![heartbeat] };
         let answer = self.machines.heartbeat(request).await?.into_inner();
-        Ok(!answer.unknown_machine_ids.contains(&machine_id))
+        let lost = answer.unknown_machine_ids.contains(&machine_id) || answer.cloned_machine_ids.contains(&machine_id);
+        self.contested = answer.contested_machine_ids.contains(&machine_id);
+        Ok(match (lost, self.contested) {
+            (true, _) => Heard::Lost,
+            (false, true) => Heard::Contested,
+            (false, false) => Heard::Well,
+        })
     }
+}
+
+fn component(name: &'static str, running: bool) -> inventory::AgentComponent {
+    let state = if running { inventory::ComponentState::Running } else { inventory::ComponentState::Stopped };
+    inventory::AgentComponent {
+        name: name.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        state: state.into(),
+    }
+}
+
+/// A hash of the kernel's id of this start; that of this host where the tree that was read tells none.
+fn boot(snapshot: &Snapshot) -> Vec<u8> {
+    let own = || Root::default().read_trimmed("/proc/sys/kernel/random/boot_id");
+    let id = snapshot.machine.boot_id.clone().or_else(own);
+    id.map(|id| blake3::derive_key("cwpp boot id v1", id.as_bytes()).to_vec()).unwrap_or_default()
 }

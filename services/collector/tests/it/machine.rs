@@ -1,5 +1,5 @@
 use cwpp_collector::class::Class;
-use cwpp_collector::machine::{LoadSampler, Machine};
+use cwpp_collector::machine::{Dmi, LoadSampler, Machine};
 use cwpp_collector::{Root, collect, print_snapshot};
 use serde_json::Value;
 
@@ -25,6 +25,35 @@ fn the_machine_id_itself_is_never_told() {
     assert_eq!(machine.hostname.as_deref(), Some("web-1"));
     let image = Host::new().with("etc/machine-id", "uninitialized\n");
     assert_eq!(Machine::read(&image.root()).host_id_hash, None);
+}
+
+#[test]
+fn the_cloud_is_known_by_the_firmware() {
+    let of = |files: &[(&str, &str)]| {
+        let host = files.iter().fold(Host::new(), |host, (name, text)| {
+            host.with(&format!("sys/class/dmi/id/{name}"), format!("{text}\n"))
+        });
+        Machine::read(&host.root()).dmi
+    };
+    let cloud = |dmi: &Dmi| dmi.cloud.as_ref().map(|c| (c.provider.clone(), c.bare_metal));
+    let aws = of(&[("sys_vendor", "Amazon EC2"), ("product_name", "m5.large"), ("board_asset_tag", "i-0abc")]);
+    assert_eq!((cloud(&aws), aws.instance_id.as_deref()), (Some(("aws".into(), false)), Some("i-0abc")));
+    let metal = of(&[("sys_vendor", "Amazon EC2"), ("product_name", "m5.metal")]);
+    assert_eq!(cloud(&metal), Some(("aws".into(), true)));
+    let azure =
+        of(&[("sys_vendor", "Microsoft Corporation"), ("chassis_asset_tag", "7783-7084-3265-9085-8269-3286-77")]);
+    assert_eq!(cloud(&azure), Some(("azure".into(), false)));
+    assert_eq!(
+        cloud(&of(&[("sys_vendor", "Tencent Cloud"), ("product_name", "CVM")])),
+        Some(("tencent".into(), false))
+    );
+    let own = of(&[
+        ("sys_vendor", "Dell Inc."),
+        ("product_name", "PowerEdge R740"),
+        ("product_serial", "To Be Filled By O.E.M."),
+    ]);
+    assert_eq!((cloud(&own), own.vendor.as_deref(), own.serial), (None, Some("Dell Inc."), None));
+    assert_eq!(of(&[]), Dmi::default());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use cwpp_chassis::{Error, Reason};
 use cwpp_collector::authlog::Zone;
 use cwpp_collector::class::Class;
 use cwpp_collector::machine::Load;
-use cwpp_collector::report::{ClassReport, Report, ReportError, Reporter};
+use cwpp_collector::report::{ClassReport, Heard, Identity, Report, ReportError, Reporter};
 use cwpp_collector::spool::Spool;
 use cwpp_collector::{Snapshot, collect};
 use cwpp_contracts::incidents::v1 as incidents;
@@ -25,6 +25,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::{Host, noon};
 
 const MACHINE: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+const OTHER: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
 
 /// What the services were told.
 #[derive(Default)]
@@ -36,6 +37,9 @@ struct Memory {
     reports: usize,
     stale: usize,
     deleted: bool,
+    /// The host is a clone: its sign of life is answered so, and its enrolment gives this.
+    clone: Option<Vec<u8>>,
+    contested: bool,
     events: Vec<(String, u64, incidents::AuthEvent)>,
     spool: String,
     next: u64,
@@ -53,16 +57,26 @@ impl MachineService for Services {
         request: Request<inventory::RegisterMachineRequest>,
     ) -> Answer<inventory::RegisterMachineResponse> {
         let mut memory = self.0.lock().unwrap();
-        memory.registered.push(request.into_inner());
-        let machine = inventory::Machine { machine_id: MACHINE.to_owned(), ..Default::default() };
-        let created = memory.registered.len() == 1;
-        Ok(Response::new(inventory::RegisterMachineResponse { machine: Some(machine), created }))
+        let request = request.into_inner();
+        let distinct_id = memory.clone.clone().unwrap_or_else(|| request.distinct_id.clone());
+        memory.registered.push(request);
+        let machine_id = if distinct_id.is_empty() { MACHINE } else { OTHER };
+        let machine = inventory::Machine { machine_id: machine_id.to_owned(), ..Default::default() };
+        let (created, contested) = (memory.registered.len() == 1, memory.contested);
+        let machine = Some(machine);
+        Ok(Response::new(inventory::RegisterMachineResponse { machine, created, distinct_id, contested }))
     }
 
     async fn heartbeat(&self, request: Request<inventory::HeartbeatRequest>) -> Answer<inventory::HeartbeatResponse> {
-        let ids = request.into_inner().heartbeats.into_iter().map(|heartbeat| heartbeat.machine_id);
-        let unknown = if self.0.lock().unwrap().deleted { ids.collect() } else { Vec::new() };
-        Ok(Response::new(inventory::HeartbeatResponse { unknown_machine_ids: unknown, ..Default::default() }))
+        let ids: Vec<_> = request.into_inner().heartbeats.into_iter().map(|heartbeat| heartbeat.machine_id).collect();
+        let memory = self.0.lock().unwrap();
+        let when = |is: bool| if is { ids.clone() } else { Vec::new() };
+        Ok(Response::new(inventory::HeartbeatResponse {
+            unknown_machine_ids: when(memory.deleted),
+            cloned_machine_ids: if memory.clone.is_some() { vec![MACHINE.to_owned()] } else { Vec::new() },
+            contested_machine_ids: when(memory.contested),
+            ..Default::default()
+        }))
     }
 
     async fn get_machine(&self, _: Request<inventory::GetMachineRequest>) -> Answer<inventory::GetMachineResponse> {
@@ -73,6 +87,45 @@ impl MachineService for Services {
         &self,
         _: Request<inventory::ListMachinesRequest>,
     ) -> Answer<inventory::ListMachinesResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn unregister_machine(
+        &self,
+        _: Request<inventory::UnregisterMachineRequest>,
+    ) -> Answer<inventory::UnregisterMachineResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn update_machines(
+        &self,
+        _: Request<inventory::UpdateMachinesRequest>,
+    ) -> Answer<inventory::UpdateMachinesResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn set_tags(&self, _: Request<inventory::SetTagsRequest>) -> Answer<inventory::SetTagsResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn delete_machines(
+        &self,
+        _: Request<inventory::DeleteMachinesRequest>,
+    ) -> Answer<inventory::DeleteMachinesResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn get_machine_summary(
+        &self,
+        _: Request<inventory::GetMachineSummaryRequest>,
+    ) -> Answer<inventory::GetMachineSummaryResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn get_machine_load(
+        &self,
+        _: Request<inventory::GetMachineLoadRequest>,
+    ) -> Answer<inventory::GetMachineLoadResponse> {
         Err(Status::unimplemented(""))
     }
 }
@@ -221,6 +274,11 @@ impl IncidentService for Services {
 
 /// Starts the services and gives what they remember and a reporter to them.
 async fn start() -> (Services, Reporter) {
+    let (services, reporter, _) = serve().await;
+    (services, reporter)
+}
+
+async fn serve() -> (Services, Reporter, Channel) {
     let services = Services(Arc::default());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address: SocketAddr = listener.local_addr().unwrap();
@@ -231,7 +289,7 @@ async fn start() -> (Services, Reporter) {
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     let channel = Channel::connect_lazy(&format!("http://{address}"), &ClientConfig::default()).unwrap();
     let channel = channel.with_descriptor(cwpp_contracts::FILE_DESCRIPTOR_SET).unwrap();
-    (services, Reporter::new(7, None, channel.clone(), channel))
+    (services, Reporter::new(7, None, channel.clone(), channel.clone()), channel)
 }
 
 fn host(accounts: usize) -> Host {
@@ -319,9 +377,51 @@ async fn a_stale_token_is_negotiated_anew_and_a_class_that_is_off_stays_here() {
 async fn a_machine_that_was_deleted_learns_it_from_its_heartbeat() {
     let (services, mut reporter) = start().await;
     reporter.register(&snapshot(&host(1))).await.unwrap();
-    assert!(reporter.heartbeat(&Load::default(), noon()).await.unwrap());
+    assert_eq!(reporter.heartbeat(&Load::default(), noon()).await.unwrap(), Heard::Well);
     services.0.lock().unwrap().deleted = true;
-    assert!(!reporter.heartbeat(&Load::default(), noon()).await.unwrap());
+    assert_eq!(reporter.heartbeat(&Load::default(), noon()).await.unwrap(), Heard::Lost);
+}
+
+#[tokio::test]
+async fn a_clone_keeps_what_it_was_given_over_its_restarts() {
+    let (services, mut reporter, channel) = serve().await;
+    let (host, folder) = (host(1), tempfile::tempdir().unwrap());
+    let keep = |reporter: Reporter| reporter.keeping(Identity::open(folder.path().join("state")).unwrap());
+    let snapshot = snapshot(&host);
+    reporter = keep(reporter);
+    reporter.register(&snapshot).await.unwrap();
+    services.0.lock().unwrap().clone = Some(vec![7; 16]);
+    assert_eq!(reporter.heartbeat(&Load::default(), noon()).await.unwrap(), Heard::Lost);
+    assert_eq!(reporter.register(&snapshot).await.unwrap().machine_id, OTHER);
+    services.0.lock().unwrap().clone = None;
+
+    let mut anew = keep(Reporter::new(7, None, channel.clone(), channel));
+    assert_eq!(anew.register(&snapshot).await.unwrap().machine_id, OTHER);
+    let registered = services.0.lock().unwrap().registered.clone();
+    let told: Vec<&[u8]> = registered.iter().map(|r| r.distinct_id.as_slice()).collect();
+    assert_eq!(told, [&[][..], &[], &[7; 16]]);
+    assert_ne!(registered[1].instance_nonce, registered[2].instance_nonce);
+    assert_eq!(registered[1].boot_id_hash, registered[2].boot_id_hash);
+    assert_eq!(registered[0].boot_id_hash.len(), 32);
+
+    std::fs::write(folder.path().join("state/identity.json"), "{").unwrap();
+    assert!(
+        matches!(anew.register(&snapshot).await, Err(ReportError::State(_))),
+        "a clone never forgets that it is one"
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_reported_for_a_machine_that_another_agent_speaks_for() {
+    let (services, mut reporter) = start().await;
+    let snapshot = snapshot(&host(1));
+    services.0.lock().unwrap().contested = true;
+    assert!(reporter.register(&snapshot).await.unwrap().contested);
+    assert!(matches!(reporter.report(&snapshot).await, Err(ReportError::Contested)));
+    assert_eq!(reporter.heartbeat(&Load::default(), noon()).await.unwrap(), Heard::Contested);
+    services.0.lock().unwrap().contested = false;
+    assert_eq!(reporter.heartbeat(&Load::default(), noon()).await.unwrap(), Heard::Well);
+    assert_eq!(reporter.report(&snapshot).await.unwrap().written(), 1);
 }
 
 fn log(ports: std::ops::Range<u16>) -> String {

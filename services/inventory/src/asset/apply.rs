@@ -14,6 +14,8 @@ use super::class::fingerprint;
 use super::count::{self, Count};
 use super::diff::Diff;
 use super::{snapshot, store, watch};
+use crate::machine;
+use crate::machine::ops::machine_unknown;
 
 /// Most rows that one transaction writes: it has to end within a second.
 pub const SLICE: usize = 5000;
@@ -118,6 +120,9 @@ async fn step(
     (token_life, slice): (Option<Duration>, usize),
     now: DateTime<Utc>,
 ) -> StoreResult<Progress> {
+    if machine::store::hold(tx, &[report.machine_id]).await?.is_empty() {
+        return Err(machine_unknown(report.machine_id).into());
+    }
     let left = &report.classes[so_far.done.len()..];
     let numbers: Vec<i16> = left.iter().map(|c| c.batch.class.class() as i16).collect();
     let snapshots = snapshot::lock(tx, report.machine_id, &numbers, now).await?;

@@ -24,7 +24,7 @@ use super::token::Tokens;
 use crate::collection::{self, settings::Settings};
 use crate::keyset::Cursor;
 use crate::machine::contact::{Contact, Contacts};
-use crate::machine::ops::machine_unknown;
+use crate::machine::ops::{machine_unknown, not_the_machine};
 use crate::machine::skew::Skew;
 use crate::machine::store;
 
@@ -88,12 +88,14 @@ impl Assets {
         &self,
         scope: &TenantScope,
         machine_id: Uuid,
+        nonce: Vec<u8>,
         observed: Option<DateTime<Utc>>,
         classes: Vec<Offer>,
     ) -> Result<Negotiated> {
-        let contact = Contact { machine_id, nonce: None, observed, load: None, classes };
+        let contact = Contact { machine_id, nonce, observed, load: None, classes };
         let answers = self.contacts.take(scope, vec![contact]).await?;
         let answer = answers.into_iter().next().filter(|a| a.known).ok_or_else(|| machine_unknown(machine_id))?;
+        not_the_machine(answer.standing, machine_id)?;
         let token = self.tokens.make(scope.app_id(), machine_id, answer.at);
         Ok(Negotiated { token, verdicts: answer.verdicts, skew: answer.skew })
     }

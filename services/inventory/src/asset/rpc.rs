@@ -17,8 +17,8 @@ use super::receive::check_classes;
 use super::snapshot::{Offer, Verdict};
 use super::watch;
 use crate::keyset::Cursor;
-use crate::machine;
 use crate::machine::skew::duration;
+use crate::machine::{self, bytes};
 
 /// Rows of one message of an export.
 const EXPORTED: u64 = 1000;
@@ -32,6 +32,7 @@ impl AssetServiceOps for Assets {
     ) -> Result<api::NegotiateReportResponse> {
         let mut violations = Violations::new();
         let machine_id = violations.uuid("machine_id", &request.machine_id);
+        bytes("instance_nonce", &request.instance_nonce, 16, &mut violations);
         check_classes("classes", &request.classes, &mut violations);
         let observed = instant(request.observed_time);
         let told = request.observed_time.is_none() || observed.is_some();
@@ -40,7 +41,8 @@ impl AssetServiceOps for Assets {
         let numbers: Vec<i32> = request.classes.iter().map(|c| c.asset_class).collect();
         let offers =
             request.classes.into_iter().map(|c| Offer { class: c.asset_class as i16, digest: c.digest }).collect();
-        let negotiated = self.negotiate(&scope, machine_id.unwrap_or_default(), observed, offers).await?;
+        let (machine_id, nonce) = (machine_id.unwrap_or_default(), request.instance_nonce);
+        let negotiated = self.negotiate(&scope, machine_id, nonce, observed, offers).await?;
         let decision = |(asset_class, verdict): (i32, Verdict)| api::ClassDecision {
             asset_class,
             decision: verdict.decision.into(),

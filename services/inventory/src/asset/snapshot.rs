@@ -7,7 +7,8 @@ use cwpp_contracts::inventory::v1::Decision;
 use cwpp_storage::{HasTenant, StoreResult, TenantTx, Tenanted};
 use prost_types::Duration;
 use sea_orm::entity::prelude::*;
-use sea_orm::{IntoActiveModel, QueryFilter, QueryOrder};
+use sea_orm::sea_query::LockType;
+use sea_orm::{IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
 
 use super::class::{by_number, fingerprint};
 use crate::collection::settings::Class as Settings;
@@ -150,6 +151,19 @@ pub async fn put(tx: &TenantTx, row: Model) -> StoreResult<()> {
         Column::Version,
     ];
     Ok(Entity::upsert_all_of(tx, vec![row.into_active_model()], &refreshed).await?)
+}
+
+/// Locks all snapshots of a machine and returns them.
+pub async fn lock_all(tx: &TenantTx, machine_id: Uuid) -> StoreResult<Vec<Model>> {
+    let of = Entity::of(tx).filter(Column::MachineId.eq(machine_id)).order_by_asc(Column::AssetClass);
+    Ok(of.lock(LockType::Update).all(tx).await?)
+}
+
+/// Deletes a snapshot that is locked.
+pub async fn delete(tx: &TenantTx, machine_id: Uuid, class: i16) -> StoreResult<()> {
+    let of = Entity::delete_of(tx).filter(Column::MachineId.eq(machine_id));
+    of.filter(Column::AssetClass.eq(class)).exec(tx).await?;
+    Ok(())
 }
 
 /// Finds the snapshots of one machine.

@@ -13,8 +13,9 @@ use cwpp_storage::{Db, StoreResult, TenantTx};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::instance::{self, Claims, Standing};
 use super::skew::Skew;
-use super::{liveness, store};
+use super::{liveness, load, store};
 use crate::asset::snapshot::{self, Offer, Verdict};
 use crate::collection;
 
@@ -28,8 +29,8 @@ const MOST: usize = 1000;
 pub struct Contact {
     /// The machine.
     pub machine_id: Uuid,
-    /// The agent's nonce; none where this kind of contact carries none.
-    pub nonce: Option<Vec<u8>>,
+    /// The agent's nonce; empty where it gave none.
+    pub nonce: Vec<u8>,
     /// The host's clock.
     pub observed: Option<DateTime<Utc>>,
     /// Its load; none where this kind of contact carries none.
@@ -54,6 +55,8 @@ pub struct Load {
 pub struct Answer {
     /// Whether the machine is enrolled.
     pub known: bool,
+    /// What the agent is to the machine.
+    pub standing: Standing,
     /// How far its clock is off.
     pub skew: Skew,
     /// The database's clock; only where classes were offered.
@@ -190,9 +193,10 @@ async fn write(tx: &TenantTx, batch: &[Waiting], now: DateTime<Utc>) -> StoreRes
     let mut ids: Vec<Uuid> = contacts().map(|c| c.machine_id).collect();
     ids.sort_unstable();
     ids.dedup();
-    let known = store::known(tx, &ids).await?;
+    let known = store::hold(tx, &ids).await?;
     ids.retain(|id| known.contains(id));
-    let mut old = store::livenesses(tx, &ids).await?;
+    let mut old = store::lock_livenesses(tx, &ids).await?;
+    let mut claims = claims(tx, contacts(), &old).await?;
     let mut asking: Vec<Uuid> =
         contacts().filter(|c| !c.classes.is_empty() && known.contains(&c.machine_id)).map(|c| c.machine_id).collect();
     asking.sort_unstable();
@@ -206,7 +210,7 @@ async fn write(tx: &TenantTx, batch: &[Waiting], now: DateTime<Utc>) -> StoreRes
         ),
     };
     let mut rows: BTreeMap<Uuid, liveness::Model> = BTreeMap::new();
-    let mut answers = Vec::new();
+    let (mut answers, mut kept) = (Vec::new(), Vec::new());
     for contact in contacts() {
         let skew = Skew::of(contact.observed, now);
         let wanted = settings.get(&contact.machine_id);
@@ -220,27 +224,55 @@ async fn write(tx: &TenantTx, batch: &[Waiting], now: DateTime<Utc>) -> StoreRes
             })
             .collect();
         let is_known = known.contains(&contact.machine_id);
+        let mut standing = Standing::Holds;
         if is_known {
             let row = rows.entry(contact.machine_id).or_insert_with(|| {
                 old.remove(&contact.machine_id)
                     .unwrap_or_else(|| liveness::Model::new(tx.app_id().get(), contact.machine_id, now))
             });
-            row.last_seen_at = now;
-            (row.clock_skew_us, row.clock_clamped) = (skew.micros, skew.clamped);
-            if let Some(nonce) = &contact.nonce {
-                row.instance_nonce.clone_from(nonce);
+            standing = claims.entry(contact.machine_id).or_default().hear(row, &contact.nonce, None, now);
+            if standing != Standing::Clone {
+                row.last_seen_at = now;
             }
-            if let Some(load) = contact.load {
-                (row.cpu_percent, row.memory_percent, row.disk_percent) = (load.cpu, load.memory, load.disk);
-            }
-            if !verdicts.is_empty() && verdicts.iter().all(|v| v.decision != Decision::Send) {
-                row.last_checked_at = Some(now);
+            if standing == Standing::Holds {
+                (row.clock_skew_us, row.clock_clamped) = (skew.micros, skew.clamped);
+                if let Some(load) = contact.load {
+                    kept.extend(load::take(row, load, now));
+                }
+                if !verdicts.is_empty() && verdicts.iter().all(|v| v.decision != Decision::Send) {
+                    row.last_checked_at = Some(now);
+                }
             }
         }
-        answers.push(Answer { known: is_known, skew, at, verdicts });
+        answers.push(Answer { known: is_known, standing, skew, at, verdicts });
     }
+    for (machine_id, claims) in claims {
+        claims.put(tx, machine_id).await?;
+    }
+    kept.sort_unstable_by_key(|row| row.machine_id);
+    load::put(tx, kept).await?;
     store::touch(tx, rows.into_values().collect()).await?;
     Ok(answers)
+}
+
+/// Reads the claims of the machines under whose id another agent than the one that holds it speaks, which is rare.
+async fn claims<'a>(
+    tx: &TenantTx,
+    contacts: impl Iterator<Item = &'a Contact>,
+    old: &HashMap<Uuid, liveness::Model>,
+) -> StoreResult<BTreeMap<Uuid, Claims>> {
+    let other = |c: &Contact| {
+        !c.nonce.is_empty()
+            && old.get(&c.machine_id).is_some_and(|l| !l.instance_nonce.is_empty() && l.instance_nonce != c.nonce)
+    };
+    let mut ids: Vec<Uuid> = contacts.filter(|c| other(c)).map(|c| c.machine_id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let mut rows: BTreeMap<Uuid, Vec<instance::Model>> = BTreeMap::new();
+    for row in instance::claims(tx, &ids).await? {
+        rows.entry(row.machine_id).or_default().push(row);
+    }
+    Ok(ids.into_iter().map(|id| (id, Claims::new(rows.remove(&id).unwrap_or_default()))).collect())
 }
 
 /// Copies what callers see of an error that several of them get.

@@ -3,6 +3,7 @@
 use cwpp_contracts::inventory::v1 as api;
 use cwpp_storage::Tenanted;
 use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::asset::check::timestamp;
 
@@ -46,6 +47,22 @@ pub struct Model {
     pub booted_at: Option<DateTimeUtc>,
     /// When a person logged in last.
     pub last_user_login_at: Option<DateTimeUtc>,
+    /// The cloud that it runs in.
+    pub provider: String,
+    /// The instance's id for people.
+    pub instance_id: String,
+    /// The cloud's region.
+    pub region: String,
+    /// Serial number.
+    pub serial_number: String,
+    /// Maker and product.
+    pub product_name: String,
+    /// The parts of the agent, a JSON array.
+    pub components: Json,
+    /// The state of the instance (`InstanceState`), which the cloud tells.
+    pub instance_state: i16,
+    /// What people wrote about it.
+    pub remark: String,
     /// When it was enrolled.
     pub created_at: DateTimeUtc,
     /// When its facts changed last.
@@ -64,7 +81,65 @@ impl Tenanted for Entity {
     const APP_ID: Column = Column::AppId;
 }
 
+/// A part of the agent as stored.
+#[derive(Debug, Serialize, Deserialize)]
+struct Component {
+    name: String,
+    version: String,
+    state: i32,
+}
+
+/// Writes the parts of an agent as they are stored.
+pub fn components(components: &[api::AgentComponent]) -> Json {
+    let component =
+        |c: &api::AgentComponent| serde_json::json!({ "name": c.name, "version": c.version, "state": c.state });
+    components.iter().map(component).collect()
+}
+
 impl Model {
+    /// Makes the row of a machine of which nothing is known yet.
+    pub fn new(app_id: i64, machine_id: Uuid, identity: Uuid, now: DateTimeUtc) -> Self {
+        Self {
+            app_id,
+            machine_id,
+            identity,
+            quuid: String::new(),
+            host_id_hash: Vec::new(),
+            name: String::new(),
+            ip_address: String::new(),
+            ip_addresses: Json::Array(Vec::new()),
+            machine_type: 0,
+            os_type: 0,
+            os_name: String::new(),
+            kernel_version: String::new(),
+            architecture: String::new(),
+            agent_version: String::new(),
+            agent_installed_at: None,
+            booted_at: None,
+            last_user_login_at: None,
+            provider: String::new(),
+            instance_id: String::new(),
+            region: String::new(),
+            serial_number: String::new(),
+            product_name: String::new(),
+            components: Json::Array(Vec::new()),
+            instance_state: 0,
+            remark: String::new(),
+            created_at: now,
+            updated_at: now,
+            version: 1,
+        }
+    }
+
+    /// Returns the parts of the agent.
+    fn components(&self) -> Vec<api::AgentComponent> {
+        let stored: Vec<Component> = serde_json::from_value(self.components.clone()).unwrap_or_default();
+        stored
+            .into_iter()
+            .map(|Component { name, version, state }| api::AgentComponent { name, version, state })
+            .collect()
+    }
+
     /// Returns all addresses; the first is the main one.
     pub fn addresses(&self) -> Vec<String> {
         serde_json::from_value(self.ip_addresses.clone()).unwrap_or_default()
@@ -84,6 +159,12 @@ impl Model {
             agent_install_time: self.agent_installed_at.map(timestamp),
             boot_time: self.booted_at.map(timestamp),
             last_user_login_time: self.last_user_login_at.map(timestamp),
+            provider: self.provider.clone(),
+            instance_id: self.instance_id.clone(),
+            region: self.region.clone(),
+            serial_number: self.serial_number.clone(),
+            product_name: self.product_name.clone(),
+            components: self.components(),
         }
     }
 

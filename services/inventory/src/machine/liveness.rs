@@ -19,8 +19,14 @@ pub struct Model {
     pub clock_skew_us: i64,
     /// Whether the clock is more than a day off.
     pub clock_clamped: bool,
-    /// The number that the agent drew at its start; empty where it gave none.
+    /// The number that the agent that holds the id drew at its start; empty where it gave none.
     pub instance_nonce: Vec<u8>,
+    /// When that agent spoke first under this id.
+    pub nonce_since_at: Option<DateTimeUtc>,
+    /// When it spoke last.
+    pub nonce_seen_at: Option<DateTimeUtc>,
+    /// Hash of the kernel's id of the start that it runs in; nil where it gave none.
+    pub boot: Uuid,
     /// Processor load in percent.
     pub cpu_percent: Option<f64>,
     /// Memory in use in percent.
@@ -29,6 +35,10 @@ pub struct Model {
     pub disk_percent: Option<f64>,
     /// When a report was found unchanged last: it writes nothing else.
     pub last_checked_at: Option<DateTimeUtc>,
+    /// When a load was kept for the series last.
+    pub load_at: Option<DateTimeUtc>,
+    /// When the agent was uninstalled; none unless it is.
+    pub uninstalled_at: Option<DateTimeUtc>,
 }
 
 /// It refers to nothing.
@@ -51,22 +61,32 @@ impl Model {
             clock_skew_us: 0,
             clock_clamped: false,
             instance_nonce: Vec::new(),
+            nonce_since_at: None,
+            nonce_seen_at: None,
+            boot: Uuid::nil(),
             cpu_percent: None,
             memory_percent: None,
             disk_percent: None,
             last_checked_at: None,
+            load_at: None,
+            uninstalled_at: None,
         }
     }
 }
 
 /// The columns that a sign of life refreshes: all but the key.
-pub const REFRESHED: [Column; 8] = [
+pub const REFRESHED: [Column; 13] = [
     Column::LastSeenAt,
     Column::ClockSkewUs,
     Column::ClockClamped,
     Column::InstanceNonce,
+    Column::NonceSinceAt,
+    Column::NonceSeenAt,
+    Column::Boot,
     Column::CpuPercent,
     Column::MemoryPercent,
     Column::DiskPercent,
     Column::LastCheckedAt,
+    Column::LoadAt,
+    Column::UninstalledAt,
 ];

@@ -1,22 +1,34 @@
-//! What machines can do: enrol, show life, be found.
+//! What machines can do: enrol, show life, be found, tagged, counted, removed.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cwpp_access::TenantScope;
 use cwpp_chassis::{Clock, Error, Reason, Result};
 use cwpp_contracts::common::v1::Page as WirePage;
-use cwpp_contracts::inventory::v1::{AgentState, ListMachinesRequest, MachineFacts};
-use cwpp_storage::Db;
+use cwpp_contracts::inventory::v1::{
+    AgentState, DeleteMachinesRequest, InstanceState, ListMachinesRequest, MachineFacts,
+};
 use cwpp_storage::page::{self, Binding, Page};
+use cwpp_storage::{Db, HasTenant, StoreResult, TenantTx};
+use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
 use super::contact::{Answer, Contact, Contacts};
+use super::instance::{self, Claims, Standing};
+use super::query::{self, Plan};
+use super::removal::{self, Removed};
 use super::skew::Skew;
-use super::store::{self, Plan};
-use super::{entity, liveness};
+use super::summary::{self, Summary};
+use super::{entity, liveness, load, store, tag, watch};
 use crate::keyset::Cursor;
 
 /// How long a machine counts as online after it was seen.
 pub const ONLINE: TimeDelta = TimeDelta::minutes(10);
+
+/// When an agent whose machine is contested asks again: by then both will have spoken.
+const AGAIN: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Machines that get their tags in one transaction: at most 50 each.
+const TAGGED_AT_ONCE: usize = 20;
 
 const LIST: &str = "/cwpp.inventory.v1.MachineService/ListMachines";
 
@@ -35,8 +47,12 @@ pub struct Registration {
     pub quuid: String,
     /// Hash of the host's own id; empty where it is not given.
     pub host_id_hash: Vec<u8>,
+    /// What tells the host from the one that it is a clone of, where it was given any.
+    pub distinct: Option<Uuid>,
     /// The agent's nonce; empty where it is not given.
     pub nonce: Vec<u8>,
+    /// Hash of the kernel's id of this start, where it is given.
+    pub boot: Option<Uuid>,
     /// The host's clock.
     pub observed: Option<DateTime<Utc>>,
     /// What it says of itself.
@@ -50,15 +66,59 @@ pub struct Machine {
     pub row: entity::Model,
     /// The last sign of life.
     pub liveness: Option<liveness::Model>,
-    /// Whether it was seen within the last ten minutes.
-    pub online: bool,
+    /// The state of its agent.
+    pub state: AgentState,
+    /// Its tags, sorted.
+    pub tags: Vec<String>,
 }
 
 impl Machine {
-    pub(super) fn new(row: entity::Model, liveness: Option<liveness::Model>, now: DateTime<Utc>) -> Self {
-        let online = liveness.as_ref().is_some_and(|l| l.last_seen_at >= now - ONLINE);
-        Self { row, liveness, online }
+    fn new(row: entity::Model, liveness: Option<liveness::Model>, tags: Vec<String>, now: DateTime<Utc>) -> Self {
+        let state = match &liveness {
+            Some(l) if l.uninstalled_at.is_some() => AgentState::Uninstalled,
+            Some(l) if l.last_seen_at >= now - ONLINE => AgentState::Online,
+            _ => AgentState::Offline,
+        };
+        Self { row, liveness, state, tags }
     }
+}
+
+/// A change of what a machine does not say of itself, checked.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// The machine.
+    pub machine_id: Uuid,
+    /// The state of its instance, where that changes.
+    pub instance_state: Option<InstanceState>,
+    /// The remark, where that changes.
+    pub remark: Option<String>,
+    /// The version that the machine must have, where one is asked for.
+    pub etag: Option<i64>,
+}
+
+/// What a registration is answered.
+#[derive(Debug, Clone)]
+pub struct Registered {
+    /// The machine.
+    pub machine: Machine,
+    /// Whether it is new.
+    pub created: bool,
+    /// What the agent is to keep, because its host is a clone.
+    pub distinct: Option<Uuid>,
+    /// Whether another agent spoke for the machine lately.
+    pub contested: bool,
+}
+
+/// The answer for an agent that is not, or not yet, the machine that it speaks for.
+pub fn not_the_machine(standing: Standing, id: Uuid) -> Result<()> {
+    let error = match standing {
+        Standing::Holds => return Ok(()),
+        Standing::Contested => {
+            Error::new(Reason::MachineContested, "two agents speak for this machine").retry_after(AGAIN)
+        }
+        Standing::Clone => Error::new(Reason::MachineCloned, "the host is a clone of this machine: register again"),
+    };
+    Err(error.resource("machine", id.to_string()))
 }
 
 /// The answer for a machine that the tenant does not have.
@@ -72,8 +132,9 @@ impl Machines {
         Self { db, clock, contacts }
     }
 
-    /// Enrols a machine, or finds it again and takes its facts where they differ; true where it is new.
-    pub async fn register(&self, scope: &TenantScope, registration: Registration) -> Result<(Machine, bool)> {
+    /// Enrols a machine, or finds it again and takes its facts where they differ. The agent of a clone is given a machine
+    /// of its own.
+    pub async fn register(&self, scope: &TenantScope, registration: Registration) -> Result<Registered> {
         let registered = match self.try_register(scope, &registration).await {
             // Another call enrolled it in between, so now it is there.
             Err(e) if e.reason() == Reason::AlreadyExists => self.try_register(scope, &registration).await,
@@ -83,23 +144,9 @@ impl Machines {
         registered
     }
 
-    async fn try_register(&self, scope: &TenantScope, registration: &Registration) -> Result<(Machine, bool)> {
+    async fn try_register(&self, scope: &TenantScope, registration: &Registration) -> Result<Registered> {
         let now = self.clock.now();
-        let skew = Skew::of(registration.observed, now);
-        let (row, live, created) = self
-            .db
-            .write(scope, |tx| async move {
-                let (row, created) = store::register(&tx, registration, now).await?;
-                let old = store::liveness(&tx, row.machine_id).await?;
-                let mut live = old.unwrap_or_else(|| liveness::Model::new(row.app_id, row.machine_id, now));
-                live.last_seen_at = now;
-                (live.clock_skew_us, live.clock_clamped) = (skew.micros, skew.clamped);
-                live.instance_nonce.clone_from(&registration.nonce);
-                store::touch(&tx, vec![live.clone()]).await?;
-                Ok((row, live, created))
-            })
-            .await?;
-        Ok((Machine::new(row, Some(live), now), created))
+        self.db.write(scope, |tx| async move { enrol(&tx, registration, now).await }).await
     }
 
     /// Takes signs of life; an answer each.
@@ -113,8 +160,7 @@ impl Machines {
         self.db
             .read(scope, |read| async move {
                 let row = store::get(&read, id).await?.ok_or_else(|| machine_unknown(id))?;
-                let live = store::liveness(&read, id).await?;
-                Ok(Machine::new(row, live, now))
+                describe(&read, vec![row], now).await?.pop().ok_or_else(|| machine_unknown(id).into())
             })
             .await
     }
@@ -125,21 +171,200 @@ impl Machines {
         scope: &TenantScope,
         request: &ListMachinesRequest,
         page: Option<&WirePage>,
-        plan: Plan,
-        state: AgentState,
+        plan: &Plan,
     ) -> Result<(Vec<Machine>, String)> {
         let now = self.clock.now();
         let binding = Binding::new(scope.app_id(), LIST, request);
         let page: Page<Cursor> = Page::read(self.db.keys(), page, &binding, now)?;
-        let (page, plan) = (&page, &plan);
-        let (rows, next) = self
+        let page = &page;
+        let (machines, next) = self
             .db
             .read(scope, |read| async move {
-                let list = store::list(&read, plan, state, now - ONLINE);
-                store::page(&read, &list, page.after.as_ref(), page.size).await
+                let (rows, next) = query::page(&read, plan, now - ONLINE, page.after.as_ref(), page.size).await?;
+                Ok((describe(&read, rows, now).await?, next))
             })
             .await?;
         let token = next.map(|c| page::next(self.db.keys(), &c, &binding, now)).transpose()?.unwrap_or_default();
-        Ok((rows.into_iter().map(|(row, live)| Machine::new(row, live, now)).collect(), token))
+        Ok((machines, token))
     }
+
+    /// Remembers that a machine's agent was uninstalled.
+    pub async fn unregister(&self, scope: &TenantScope, id: Uuid) -> Result<Machine> {
+        let now = self.clock.now();
+        let machine = self
+            .db
+            .write(scope, |tx| async move {
+                let row = store::lock_many(&tx, &[id]).await?.remove(&id).ok_or_else(|| machine_unknown(id))?;
+                let live = store::lock_livenesses(&tx, &[id]).await?.remove(&id);
+                let mut live = live.unwrap_or_else(|| liveness::Model::new(row.app_id, id, now));
+                if live.uninstalled_at.is_none() {
+                    live.uninstalled_at = Some(now);
+                    store::touch(&tx, vec![live]).await?;
+                    watch::changed(&tx, &[id]).await?;
+                }
+                describe(&tx, vec![row], now).await?.pop().ok_or_else(|| machine_unknown(id).into())
+            })
+            .await?;
+        self.db.feed_grew();
+        Ok(machine)
+    }
+
+    /// Changes machines; an answer each.
+    pub async fn update(&self, scope: &TenantScope, changes: &[Change]) -> Result<Vec<Result<()>>> {
+        let now = self.clock.now();
+        let done = self
+            .db
+            .write(scope, |tx| async move {
+                let ids: Vec<Uuid> = changes.iter().map(|c| c.machine_id).collect();
+                let mut rows = store::lock_many(&tx, &ids).await?;
+                let mut done = Vec::with_capacity(changes.len());
+                for change in changes {
+                    done.push(match rows.remove(&change.machine_id) {
+                        None => Err(machine_unknown(change.machine_id)),
+                        Some(row) if change.etag.is_some_and(|etag| etag != row.version) => {
+                            Err(Error::new(Reason::EtagMismatch, "the machine was changed in between: read it again"))
+                        }
+                        Some(row) => {
+                            apply(&tx, row, change, now).await?;
+                            Ok(())
+                        }
+                    });
+                }
+                Ok(done)
+            })
+            .await?;
+        self.db.feed_grew();
+        Ok(done)
+    }
+
+    /// Gives machines their tags, which are sorted; an answer each.
+    pub async fn tag(&self, scope: &TenantScope, machines: &[(Uuid, Vec<String>)]) -> Result<Vec<Result<()>>> {
+        let mut done = Vec::with_capacity(machines.len());
+        for machines in machines.chunks(TAGGED_AT_ONCE) {
+            let part = self.db.write(scope, |tx| async move {
+                let mut ids: Vec<Uuid> = machines.iter().map(|(id, _)| *id).collect();
+                ids.sort_unstable();
+                let known = store::lock_many(&tx, &ids).await?;
+                let mut done = Vec::with_capacity(machines.len());
+                for (id, tags) in machines {
+                    done.push(match known.contains_key(id) {
+                        false => Err(machine_unknown(*id)),
+                        true => {
+                            tag::set(&tx, *id, tags).await?;
+                            Ok(())
+                        }
+                    });
+                }
+                Ok(done)
+            });
+            done.extend(part.await?);
+        }
+        self.db.feed_grew();
+        Ok(done)
+    }
+
+    /// Removes machines, or says what would be removed.
+    pub async fn delete(
+        &self,
+        scope: &TenantScope,
+        ids: &[Uuid],
+        request_id: Option<Uuid>,
+        request: &DeleteMachinesRequest,
+    ) -> Result<Removed> {
+        if request.validate_only {
+            return removal::preview(&self.db, scope, ids).await;
+        }
+        removal::delete(&self.db, scope, ids, (request_id, request), self.clock.now()).await
+    }
+
+    /// Counts the tenant's machines, and says when.
+    pub async fn summarize(&self, scope: &TenantScope) -> Result<(Summary, DateTime<Utc>)> {
+        let now = self.clock.now();
+        let summary = self.db.read(scope, |read| async move { summary::read(&read, now - ONLINE, now).await }).await?;
+        Ok((summary, now))
+    }
+
+    /// Reads the load of a machine over the last day.
+    pub async fn load(&self, scope: &TenantScope, id: Uuid) -> Result<Vec<load::Model>> {
+        let now = self.clock.now();
+        self.db
+            .read(scope, |read| async move {
+                store::get(&read, id).await?.ok_or_else(|| machine_unknown(id))?;
+                load::series(&read, id, now).await
+            })
+            .await
+    }
+}
+
+/// Puts signs of life and tags to machines.
+pub(super) async fn describe(
+    db: &(impl ConnectionTrait + HasTenant),
+    rows: Vec<entity::Model>,
+    now: DateTime<Utc>,
+) -> StoreResult<Vec<Machine>> {
+    let ids: Vec<Uuid> = rows.iter().map(|m| m.machine_id).collect();
+    let (mut live, mut tags) = (store::livenesses(db, &ids).await?, tag::of_machines(db, &ids).await?);
+    let machine = |row: entity::Model| {
+        let (live, tags) = (live.remove(&row.machine_id), tags.remove(&row.machine_id).unwrap_or_default());
+        Machine::new(row, live, tags, now)
+    };
+    Ok(rows.into_iter().map(machine).collect())
+}
+
+/// Changes a machine that is locked, where the change is one.
+async fn apply(tx: &TenantTx, row: entity::Model, change: &Change, now: DateTime<Utc>) -> StoreResult<()> {
+    let mut new = row.clone();
+    if let Some(state) = change.instance_state {
+        new.instance_state = state as i16;
+    }
+    if let Some(remark) = &change.remark {
+        new.remark.clone_from(remark);
+    }
+    if new == row { Ok(()) } else { store::update(tx, &new, now).await }
+}
+
+/// Enrols in one transaction.
+async fn enrol(tx: &TenantTx, registration: &Registration, now: DateTime<Utc>) -> StoreResult<Registered> {
+    let skew = Skew::of(registration.observed, now);
+    let mut own = registration.clone();
+    // A clone is looked for under the identity that it is given, where it is hardly a clone of another again.
+    for _ in 0..3 {
+        let found = store::find(tx, &own).await?;
+        let created = found.is_none();
+        let row = match found {
+            Some(row) => row,
+            None => store::enrol(tx, &own, now).await?,
+        };
+        let ids = [row.machine_id];
+        let live = store::lock_livenesses(tx, &ids).await?.remove(&row.machine_id);
+        let mut live = live.unwrap_or_else(|| liveness::Model::new(row.app_id, row.machine_id, now));
+        let mut claims = Claims::new(instance::claims(tx, &ids).await?);
+        let standing = claims.hear(&mut live, &own.nonce, own.boot, now);
+        claims.put(tx, row.machine_id).await?;
+        if standing == Standing::Clone {
+            own.distinct = Some(store::distinct(row.machine_id, &own.nonce));
+            continue;
+        }
+        live.last_seen_at = now;
+        if live.uninstalled_at.take().is_some() {
+            watch::changed(tx, &ids).await?;
+        }
+        let contested = standing == Standing::Contested;
+        let row = match created || contested {
+            true => row,
+            false => store::describe(tx, row, &own, now).await?,
+        };
+        if !contested {
+            (live.clock_skew_us, live.clock_clamped) = (skew.micros, skew.clamped);
+        }
+        store::touch(tx, vec![live.clone()]).await?;
+        let tags = tag::of_machines(tx, &ids).await?.remove(&row.machine_id).unwrap_or_default();
+        return Ok(Registered {
+            machine: Machine::new(row, Some(live), tags, now),
+            created,
+            distinct: own.distinct,
+            contested,
+        });
+    }
+    Err(Error::new(Reason::Conflict, "the agent is a clone under every id that it is given").retry_after(AGAIN).into())
 }

@@ -1,27 +1,17 @@
-//! Machines on the wire: validates, translates.
-
-use std::collections::HashMap;
-use std::net::IpAddr;
+//! Machines on the wire: what is asked goes in by `wire`, what is answered comes out by it.
 
 use async_trait::async_trait;
 use cwpp_access::TenantScope;
 use cwpp_access::ops::MachineServiceOps;
-use cwpp_chassis::{Error, Reason, Result, Violations};
+use cwpp_chassis::{Result, Violations};
 use cwpp_contracts::inventory::v1 as api;
 use cwpp_contracts::inventory::v1::list_machines_request::Filter;
-use cwpp_contracts::inventory::v1::{AgentState, MachineFacts, MachineOrder, MachineType, OsType};
-use prost_types::Timestamp;
 use uuid::Uuid;
 
-use super::contact::{Contact, Load};
-use super::ops::{Machine, Machines, Registration};
-use super::skew::duration;
-use crate::asset::check::{instant, timestamp};
-
-/// Most signs of life in one call.
-const MOST_HEARTBEATS: usize = 1000;
-/// Most addresses of a machine.
-const MOST_ADDRESSES: usize = 64;
+use super::instance::Standing;
+use super::ops::{Machines, Registered, machine_unknown};
+use super::query;
+use super::wire::{self, contacts, registration, to_wire};
 
 #[async_trait]
 impl MachineServiceOps for Machines {
@@ -31,8 +21,9 @@ impl MachineServiceOps for Machines {
         request: api::RegisterMachineRequest,
     ) -> Result<api::RegisterMachineResponse> {
         let registration = registration(request)?;
-        let (machine, created) = self.register(&scope, registration).await?;
-        Ok(api::RegisterMachineResponse { machine: Some(to_wire(machine)), created })
+        let Registered { machine, created, distinct, contested } = self.register(&scope, registration).await?;
+        let distinct_id = distinct.map(|d| d.as_bytes().to_vec()).unwrap_or_default();
+        Ok(api::RegisterMachineResponse { machine: Some(to_wire(machine)), created, distinct_id, contested })
     }
 
     async fn heartbeat(&self, scope: TenantScope, request: api::HeartbeatRequest) -> Result<api::HeartbeatResponse> {
@@ -41,8 +32,15 @@ impl MachineServiceOps for Machines {
         for (beat, answer) in request.heartbeats.into_iter().zip(self.beat(&scope, contacts).await?) {
             if !answer.known {
                 response.unknown_machine_ids.push(beat.machine_id);
-            } else if answer.skew.clamped {
-                response.skewed_machine_ids.push(beat.machine_id);
+                continue;
+            }
+            if answer.skew.clamped {
+                response.skewed_machine_ids.push(beat.machine_id.clone());
+            }
+            match answer.standing {
+                Standing::Holds => {}
+                Standing::Contested => response.contested_machine_ids.push(beat.machine_id),
+                Standing::Clone => response.cloned_machine_ids.push(beat.machine_id),
             }
         }
         Ok(response)
@@ -53,10 +51,7 @@ impl MachineServiceOps for Machines {
         scope: TenantScope,
         request: api::GetMachineRequest,
     ) -> Result<api::GetMachineResponse> {
-        let mut violations = Violations::new();
-        let id = violations.uuid("machine_id", &request.machine_id);
-        violations.finish()?;
-        let machine = self.get(&scope, id.unwrap_or_default()).await?;
+        let machine = self.get(&scope, named(&request.machine_id)?).await?;
         Ok(api::GetMachineResponse { machine: Some(to_wire(machine)) })
     }
 
@@ -68,180 +63,79 @@ impl MachineServiceOps for Machines {
         let mut violations = Violations::new();
         let page = request.page.take();
         if let Some(Filter::IpAddress(by)) = &mut request.filter {
-            canonical(by);
+            wire::canonical(by);
         }
-        let order = MachineOrder::try_from(request.order);
-        let driven = match &request.filter {
-            Some(Filter::Name(_)) => Some(MachineOrder::Name),
-            Some(Filter::IpAddress(_)) => None,
-            None => Some(MachineOrder::CreateTime),
-        };
-        match order {
-            Ok(MachineOrder::Unspecified) => {}
-            Ok(order) if request.filter.is_some() && driven != Some(order) => {
-                violations.push("order", "must be the order of the filter, or absent");
-            }
-            Ok(_) => {}
-            Err(_) => violations.push("order", format!("{} is no value of this enum", request.order)),
-        }
-        let state = AgentState::try_from(request.agent_state);
-        violations.check(state.is_ok(), "agent_state", format!("{} is no value of this enum", request.agent_state));
-        let plan = super::store::plan(&request, &mut violations);
+        let plan = query::plan(&request, &mut violations);
         violations.check(page.as_ref().is_none_or(|p| p.page_size >= 0), "page.page_size", "must not be negative");
         violations.finish()?;
-        let (machines, next_page_token) =
-            self.list(&scope, &request, page.as_ref(), plan, state.unwrap_or_default()).await?;
+        let (machines, next_page_token) = self.list(&scope, &request, page.as_ref(), &plan).await?;
         Ok(api::ListMachinesResponse { machines: machines.into_iter().map(to_wire).collect(), next_page_token })
     }
-}
 
-/// Writes an address in its one canonical form, so that it is found however it was written.
-pub(crate) fn canonical(by: &mut cwpp_contracts::common::v1::StringMatch) {
-    use cwpp_contracts::common::v1::string_match::How;
-    if let Some(How::Exact(text)) = &mut by.how
-        && let Ok(address) = text.parse::<IpAddr>()
-    {
-        *text = address.to_string();
+    async fn unregister_machine(
+        &self,
+        scope: TenantScope,
+        request: api::UnregisterMachineRequest,
+    ) -> Result<api::UnregisterMachineResponse> {
+        let machine = self.unregister(&scope, named(&request.machine_id)?).await?;
+        Ok(api::UnregisterMachineResponse { machine: Some(to_wire(machine)) })
+    }
+
+    async fn update_machines(
+        &self,
+        scope: TenantScope,
+        request: api::UpdateMachinesRequest,
+    ) -> Result<api::UpdateMachinesResponse> {
+        let changes = wire::updates(&request)?;
+        let done = self.update(&scope, &changes).await?;
+        Ok(api::UpdateMachinesResponse { results: wire::results(changes.iter().map(|c| c.machine_id), done) })
+    }
+
+    async fn set_tags(&self, scope: TenantScope, request: api::SetTagsRequest) -> Result<api::SetTagsResponse> {
+        let tags = wire::tags(request)?;
+        let done = self.tag(&scope, &tags).await?;
+        Ok(api::SetTagsResponse { results: wire::results(tags.iter().map(|(id, _)| *id), done) })
+    }
+
+    async fn delete_machines(
+        &self,
+        scope: TenantScope,
+        request: api::DeleteMachinesRequest,
+    ) -> Result<api::DeleteMachinesResponse> {
+        let (ids, request_id) = wire::removals(&request)?;
+        let removed = self.delete(&scope, &ids, request_id, &request).await?;
+        let done = |id: &Uuid| if removed.machines.contains(id) { Ok(()) } else { Err(machine_unknown(*id)) };
+        let done = ids.iter().map(done).collect();
+        Ok(api::DeleteMachinesResponse {
+            results: wire::results(ids, done),
+            machines: removed.machines.len() as u64,
+            assets: removed.assets,
+        })
+    }
+
+    async fn get_machine_summary(
+        &self,
+        scope: TenantScope,
+        _: api::GetMachineSummaryRequest,
+    ) -> Result<api::GetMachineSummaryResponse> {
+        let (summary, now) = self.summarize(&scope).await?;
+        Ok(wire::summary(summary, now))
+    }
+
+    async fn get_machine_load(
+        &self,
+        scope: TenantScope,
+        request: api::GetMachineLoadRequest,
+    ) -> Result<api::GetMachineLoadResponse> {
+        let samples = self.load(&scope, named(&request.machine_id)?).await?;
+        Ok(api::GetMachineLoadResponse { samples: samples.into_iter().map(wire::sample).collect() })
     }
 }
 
-fn registration(request: api::RegisterMachineRequest) -> Result<Registration> {
+/// Reads the machine that a request names.
+fn named(machine_id: &str) -> Result<Uuid> {
     let mut violations = Violations::new();
-    let characters = request.quuid.chars().count();
-    violations.check(characters <= 63, "quuid", format!("must have at most 63 characters, has {characters}"));
-    let (given, length) = (!request.host_id_hash.is_empty(), request.host_id_hash.len());
-    if given || request.quuid.is_empty() {
-        let description = match given {
-            true => format!("must have 32 bytes, has {length}"),
-            false => "must be given where quuid is empty".to_owned(),
-        };
-        violations.check(length == 32, "host_id_hash", description);
-    }
-    nonce("instance_nonce", &request.instance_nonce, &mut violations);
-    time("observed_time", request.observed_time, &mut violations);
-    let facts = match request.facts {
-        Some(facts) => check_facts(facts, &mut violations),
-        None => {
-            violations.push("facts", "must be given");
-            MachineFacts::default()
-        }
-    };
+    let id = violations.uuid("machine_id", machine_id);
     violations.finish()?;
-    Ok(Registration {
-        quuid: request.quuid,
-        host_id_hash: request.host_id_hash,
-        nonce: request.instance_nonce,
-        observed: instant(request.observed_time),
-        facts,
-    })
-}
-
-fn check_facts(mut facts: MachineFacts, violations: &mut Violations) -> MachineFacts {
-    violations.length("facts.name", &facts.name, 1, 255);
-    let count = facts.ip_addresses.len();
-    violations.check(
-        count <= MOST_ADDRESSES,
-        "facts.ip_addresses",
-        format!("must be at most {MOST_ADDRESSES}, are {count}"),
-    );
-    for (i, text) in facts.ip_addresses.iter_mut().take(MOST_ADDRESSES).enumerate() {
-        match text.parse::<IpAddr>() {
-            Ok(address) => *text = address.to_string(),
-            Err(_) => violations
-                .push(format!("facts.ip_addresses[{i}]"), "must be an address such as 10.0.0.1 or 2001:db8::1"),
-        }
-    }
-    chosen::<MachineType>("facts.machine_type", facts.machine_type, violations);
-    chosen::<OsType>("facts.os_type", facts.os_type, violations);
-    violations.length("facts.os_name", &facts.os_name, 0, 255);
-    violations.length("facts.kernel_version", &facts.kernel_version, 0, 255);
-    violations.length("facts.architecture", &facts.architecture, 0, 63);
-    violations.length("facts.agent_version", &facts.agent_version, 0, 63);
-    time("facts.agent_install_time", facts.agent_install_time, violations);
-    time("facts.boot_time", facts.boot_time, violations);
-    time("facts.last_user_login_time", facts.last_user_login_time, violations);
-    facts
-}
-
-fn chosen<E: TryFrom<i32>>(field: &str, value: i32, violations: &mut Violations) {
-    if value == 0 {
-        violations.push(field, "must be given");
-    } else {
-        violations.check(E::try_from(value).is_ok(), field, format!("{value} is no value of this enum"));
-    }
-}
-
-fn time(field: &str, value: Option<Timestamp>, violations: &mut Violations) {
-    violations.check(
-        value.is_none() || instant(value).is_some(),
-        field,
-        "must be a time between the years 1000 and 9999",
-    );
-}
-
-fn nonce(field: &str, value: &[u8], violations: &mut Violations) {
-    let length = value.len();
-    violations.check(length == 0 || length == 16, field, format!("must have 16 bytes, has {length}"));
-}
-
-fn contacts(request: &api::HeartbeatRequest) -> Result<Vec<Contact>> {
-    let count = request.heartbeats.len();
-    let mut violations = Violations::new();
-    violations.check(
-        (1..=MOST_HEARTBEATS).contains(&count),
-        "heartbeats",
-        format!("must be 1 to {MOST_HEARTBEATS}, are {count}"),
-    );
-    let mut contacts = Vec::with_capacity(count.min(MOST_HEARTBEATS));
-    for (i, beat) in request.heartbeats.iter().take(MOST_HEARTBEATS).enumerate() {
-        let field = |name: &str| format!("heartbeats[{i}].{name}");
-        let machine_id = violations.uuid(field("machine_id"), &beat.machine_id).unwrap_or_default();
-        nonce(&field("instance_nonce"), &beat.instance_nonce, &mut violations);
-        time(&field("observed_time"), beat.observed_time, &mut violations);
-        for (name, value) in [
-            ("cpu_percent", beat.cpu_percent),
-            ("memory_percent", beat.memory_percent),
-            ("disk_percent", beat.disk_percent),
-        ] {
-            violations.check(value.is_none_or(|v| (0.0..=100.0).contains(&v)), field(name), "must be 0 to 100");
-        }
-        contacts.push(Contact {
-            machine_id,
-            nonce: Some(beat.instance_nonce.clone()),
-            observed: instant(beat.observed_time),
-            load: Some(Load { cpu: beat.cpu_percent, memory: beat.memory_percent, disk: beat.disk_percent }),
-            classes: Vec::new(),
-        });
-    }
-    violations.finish()?;
-    let mut places: HashMap<Uuid, usize> = HashMap::with_capacity(contacts.len());
-    let mut error = None;
-    for (i, contact) in contacts.iter().enumerate() {
-        if let Some(first) = places.insert(contact.machine_id, i) {
-            let so_far = error
-                .take()
-                .unwrap_or_else(|| Error::new(Reason::DuplicateItem, "two signs of life of one machine in one call"));
-            error = Some(
-                so_far.violation(format!("heartbeats[{i}].machine_id"), format!("the same as heartbeats[{first}]")),
-            );
-        }
-    }
-    error.map_or(Ok(contacts), Err)
-}
-
-pub(super) fn to_wire(machine: Machine) -> api::Machine {
-    let Machine { row, liveness, online } = machine;
-    let live = liveness.as_ref();
-    api::Machine {
-        machine_id: row.machine_id.to_string(),
-        quuid: row.quuid.clone(),
-        facts: Some(row.facts()),
-        agent_state: if online { AgentState::Online } else { AgentState::Offline } as i32,
-        create_time: Some(timestamp(row.created_at)),
-        last_seen_time: live.map(|l| timestamp(l.last_seen_at)),
-        clock_skew: live.map(|l| duration(l.clock_skew_us)),
-        cpu_percent: live.and_then(|l| l.cpu_percent),
-        memory_percent: live.and_then(|l| l.memory_percent),
-        disk_percent: live.and_then(|l| l.disk_percent),
-    }
+    Ok(id.unwrap_or_default())
 }

@@ -1,5 +1,7 @@
 //! The stream of changed machines over all tenants.
 
+use std::collections::HashMap;
+
 use cwpp_access::{Outgoing, SystemScope, TenantScope};
 use cwpp_chassis::{Clock, Result};
 use cwpp_contracts::inventory::v1::WatchMachinesResponse;
@@ -8,8 +10,8 @@ use cwpp_storage::{Db, StoreResult, TenantTx, mark};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::ops::Machine;
-use super::{rpc, store};
+use super::ops::{self, Machine};
+use super::{store, wire};
 
 const FEED: &str = "machine";
 
@@ -47,15 +49,17 @@ impl Watched for Machines {
 
     async fn read(&self, db: &Db, tenant: &TenantScope, keys: &[Uuid]) -> Result<Vec<Vec<WatchMachinesResponse>>> {
         let now = self.clock.now();
-        let (mut rows, mut live) = db
+        let described = db
             .read(tenant, |read| async move {
-                Ok((store::get_many(&read, keys).await?, store::livenesses(&read, keys).await?))
+                let rows = store::get_many(&read, keys).await?.into_values().collect();
+                ops::describe(&read, rows, now).await
             })
             .await?;
+        let mut machines: HashMap<Uuid, Machine> = described.into_iter().map(|m| (m.row.machine_id, m)).collect();
         let message = |id: &Uuid| WatchMachinesResponse {
             app_id: tenant.app_id().to_request(),
             machine_id: id.to_string(),
-            machine: rows.remove(id).map(|row| rpc::to_wire(Machine::new(row, live.remove(id), now))),
+            machine: machines.remove(id).map(wire::to_wire),
             cursor: String::new(),
         };
         Ok(keys.iter().map(message).map(|message| vec![message]).collect())

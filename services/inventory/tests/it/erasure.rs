@@ -3,14 +3,17 @@
 use cwpp_chassis::Reason;
 use cwpp_contracts::common::v1::TenantState;
 use cwpp_contracts::erasure::v1::EraseRequest;
-use cwpp_contracts::inventory::v1::AssetClass;
+use cwpp_contracts::inventory::v1::*;
 use cwpp_inventory::asset::class::CLASSES;
+use cwpp_inventory::machine::removal;
+use cwpp_storage::Tenanted;
+use sea_orm::IntoActiveModel;
 
 use crate::fixture::item;
 use crate::world::*;
 
 /// The tables beside those of the classes that hold tenants' data.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 12] = [
     "asset_class_count",
     "asset_count_delta",
     "asset_snapshot",
@@ -18,13 +21,41 @@ const OTHERS: [&str; 8] = [
     "collection_policy_machine",
     "feed_mark",
     "machine",
+    "machine_claim",
     "machine_liveness",
+    "machine_load",
+    "machine_removal",
+    "machine_tag",
 ];
 
 fn tables() -> Vec<&'static str> {
     let mut tables: Vec<_> = CLASSES.iter().map(|c| c.table()).chain(OTHERS).collect();
     tables.sort_unstable();
     tables
+}
+
+/// Fills the tables of machines that an enrolment and a report leave empty.
+async fn fill(w: &World, db: &cwpp_storage::Db, tenant: &Tenant, host: &Host) {
+    let app_id = tenant.app_id;
+    let another = RegisterMachineRequest { instance_nonce: vec![2; 16], ..registration(tenant, "web-1") };
+    assert!(w.register(another).await.unwrap().contested);
+    let beat = MachineHeartbeat {
+        machine_id: host.id.clone(),
+        instance_nonce: vec![1; 16],
+        cpu_percent: Some(1.0),
+        ..Default::default()
+    };
+    w.machines.clone().heartbeat(HeartbeatRequest { app_id, heartbeats: vec![beat] }).await.unwrap();
+    let tags = MachineTags { machine_id: host.id.clone(), tags: vec!["blue".into()] };
+    w.machines.clone().set_tags(SetTagsRequest { app_id, machines: vec![tags] }).await.unwrap();
+    let machine_id = uuid::Uuid::now_v7();
+    let row = removal::Model { app_id: app_id.cast_signed(), machine_id, removed_at: noon() };
+    let row = &row;
+    db.write(&scope(tenant), |tx| async move {
+        Ok(removal::Entity::insert_of(&tx, row.clone().into_active_model()).await?)
+    })
+    .await
+    .unwrap();
 }
 
 both! {
@@ -39,6 +70,7 @@ both! {
             let classes: Vec<_> = CLASSES.iter().map(|c| c.class()).collect();
             let items: Vec<_> = classes.iter().map(|c| item(*c, 1)).collect();
             calm.report(&host, &classes, &items).await;
+            fill(&calm, &db, tenant, &host).await;
         }
         for tenant in &tenants {
             let policy = cwpp_inventory::collection::entity::policy::Model {

@@ -7,7 +7,7 @@ use cwpp_contracts::inventory::v1::*;
 use cwpp_inventory::asset::class::{CLASSES, of_query};
 use cwpp_inventory::asset::query::ask;
 use cwpp_inventory::keyset::{Cursor, List};
-use cwpp_inventory::machine::store;
+use cwpp_inventory::machine::query;
 use cwpp_storage::{Db, Dialect};
 use sea_orm::sea_query::SelectStatement;
 use sea_orm::{ConnectionTrait, QueryResult, Statement, StatementBuilder};
@@ -85,7 +85,11 @@ both! {
             }
         }
         ids.truncate(6);
-        for table in ["machine", "machine_liveness"].into_iter().chain(CLASSES.iter().map(|c| c.table())) {
+        let tagged = |id: &Uuid| MachineTags { machine_id: id.to_string(), tags: vec!["blue".into(), "db".into()] };
+        let request = SetTagsRequest { app_id: tenant.app_id, machines: ids.iter().map(tagged).collect() };
+        w.machines.set_tags(request).await.unwrap();
+        let machines = ["machine", "machine_liveness", "machine_tag"];
+        for table in machines.into_iter().chain(CLASSES.iter().map(|c| c.table())) {
             w.analyze(table).await;
         }
         let db = w.db().await;
@@ -119,19 +123,46 @@ both! {
             }
         }
 
+        let drives = |filter| ListMachinesRequest { filter: Some(filter), ..Default::default() };
         let requests = [
             (ListMachinesRequest::default(), "machine_created"),
             (ListMachinesRequest { order: MachineOrder::Name.into(), ..Default::default() }, "machine_name"),
-            (ListMachinesRequest { filter: Some(Filter::Name(exact("web-1"))), ..Default::default() }, "machine_name"),
-            (ListMachinesRequest { filter: Some(Filter::Name(prefix("web"))), ..Default::default() }, "machine_name"),
-            (ListMachinesRequest { filter: Some(Filter::IpAddress(prefix("10."))), ..Default::default() }, "machine_ip_address"),
+            (drives(Filter::Name(exact("web-1"))), "machine_name"),
+            (drives(Filter::Name(prefix("web"))), "machine_name"),
+            (drives(Filter::IpAddress(exact("10.1.2.3"))), "machine_ip_address"),
+            (drives(Filter::IpAddress(prefix("10."))), "machine_ip_address"),
+            (drives(Filter::InstanceId(exact("i-1"))), "machine_instance_id"),
+            (drives(Filter::InstanceId(prefix("i-"))), "machine_instance_id"),
+            (drives(Filter::Tag("blue".into())), "machine_tag_tag"),
+        ];
+        type Also = fn(&mut ListMachinesRequest);
+        let residuals: [Also; 13] = [
+            |_| {},
+            |r| r.agent_state = AgentState::Online.into(),
+            |r| r.agent_state = AgentState::Offline.into(),
+            |r| r.agent_state = AgentState::Uninstalled.into(),
+            |r| r.instance_state = InstanceState::Running.into(),
+            |r| r.machine_type = MachineType::Other.into(),
+            |r| r.os_type = OsType::Linux.into(),
+            |r| r.os_name = Some(prefix("Debian")),
+            |r| r.created_after = Some(timestamp(noon())),
+            |r| r.cpu_load = LoadBucket::UpTo20.into(),
+            |r| r.memory_load = LoadBucket::Unknown.into(),
+            |r| r.disk_load = LoadBucket::UpTo100.into(),
+            |r| {
+                r.agent_state = AgentState::Online.into();
+                r.cpu_load = LoadBucket::UpTo50.into();
+                r.os_type = OsType::Linux.into();
+            },
         ];
         for (request, index) in requests {
-            for state in [AgentState::Unspecified, AgentState::Online, AgentState::Offline] {
-                let plan = store::plan(&request, &mut Violations::new());
+            for also in residuals {
+                let mut request = request.clone();
+                also(&mut request);
+                let plan = query::plan(&request, &mut Violations::new());
                 let plan = &plan;
-                let list = db.write(&scope(&tenant), |tx| async move { Ok(store::list(&tx, plan, state, noon())) }).await.unwrap();
-                check(&db, &tenant, &list, index, &format!("{request:?} {state:?}")).await;
+                let list = db.write(&scope(&tenant), |tx| async move { Ok(query::list(&tx, plan, noon())) }).await.unwrap();
+                check(&db, &tenant, &list, index, &format!("{request:?}")).await;
             }
         }
         db.close().await;

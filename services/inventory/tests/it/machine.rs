@@ -185,6 +185,6 @@ both! {
             ..list(&tenant, Some(Filter::Name(contains)))
         };
         let refused = w.machines.list_machines(bad).await;
-        assert_eq!(fields(refused), ["order", "agent_state", "name.contains", "page.page_size"]);
+        assert_eq!(fields(refused), ["name.contains", "order", "agent_state", "page.page_size"]);
     }
 }

@@ -219,7 +219,7 @@ impl World {
         classes: Vec<ClassDigest>,
     ) -> Result<NegotiateReportResponse, Status> {
         let (app_id, machine_id) = (host.app_id, host.id.clone());
-        let request = NegotiateReportRequest { app_id, machine_id, classes, observed_time: None };
+        let request = NegotiateReportRequest { app_id, machine_id, classes, observed_time: None, ..Default::default() };
         Ok(self.assets.clone().negotiate_report(request).await?.into_inner())
     }
 

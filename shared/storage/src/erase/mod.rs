@@ -3,6 +3,7 @@
 mod count;
 mod export;
 mod fencing;
+mod machine;
 mod purge;
 mod range;
 mod run;
@@ -15,6 +16,8 @@ use cwpp_access::{AppId, Outgoing, SystemScope};
 use cwpp_chassis::{Result, Violations};
 use cwpp_contracts::erasure::v1 as wire;
 use uuid::Uuid;
+
+pub use machine::erase_machine;
 
 use crate::Db;
 use crate::guard::Fenced;

@@ -1,4 +1,4 @@
-//! What was read, as messages of the contracts: one file per class, and one for the events.
+//! What was read, as messages of the contracts: one file per class, one for the machine, one for the events.
 
 mod account;
 mod database_instance;
@@ -7,6 +7,7 @@ mod event;
 mod jar_package;
 mod kernel_module;
 mod listening_port;
+mod machine;
 mod process;
 mod resource;
 mod scheduled_task;
@@ -21,11 +22,10 @@ mod web_site;
 use chrono::{DateTime, Utc};
 use cwpp_contracts::inventory::v1 as inventory;
 
-use crate::Snapshot;
 use crate::class::{Class, Item};
-use crate::text;
 
 pub(super) use event::event;
+pub(super) use machine::facts;
 
 pub(super) fn time(time: DateTime<Utc>) -> prost_types::Timestamp {
     // Microseconds are what the services keep.
@@ -52,36 +52,6 @@ pub(super) fn class(class: Class) -> inventory::AssetClass {
         Class::ScheduledTask => inventory::AssetClass::ScheduledTask,
         Class::SystemPackage => inventory::AssetClass::SystemPackage,
     }
-}
-
-/// The facts of the machine, and its last login out of the accounts.
-pub(super) fn facts(snapshot: &Snapshot) -> inventory::MachineFacts {
-    let machine = &snapshot.machine;
-    let accounts = snapshot.class(Class::Account).into_iter().flat_map(|class| &class.items);
-    let last_login = accounts.filter_map(|item| match item {
-        Item::Account(account) => account.last_login_time,
-        _ => None,
-    });
-    let os = &machine.os;
-    inventory::MachineFacts {
-        name: short(machine.hostname.as_deref().unwrap_or("localhost"), 255),
-        ip_addresses: machine.addresses.iter().map(ToString::to_string).collect(),
-        machine_type: inventory::MachineType::Other.into(),
-        os_type: inventory::OsType::Linux.into(),
-        os_name: short(os.pretty_name.as_ref().or(os.name.as_ref()).map_or("Linux", String::as_str), 255),
-        kernel_version: short(machine.kernel.as_deref().unwrap_or_default(), 255),
-        architecture: short(&machine.architecture, 63),
-        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        agent_install_time: None,
-        boot_time: machine.boot_time.map(time),
-        last_user_login_time: last_login.max().map(time),
-    }
-}
-
-fn short(text: &str, cap: usize) -> String {
-    let mut text = text.to_owned();
-    text::cap(&mut text, cap);
-    text
 }
 
 pub(super) fn item(item: &Item) -> inventory::AssetItem {

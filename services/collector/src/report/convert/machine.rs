@@ -1,0 +1,56 @@
+//! The facts of the machine.
+
+use cwpp_contracts::inventory::v1 as inventory;
+
+use super::time;
+use crate::Snapshot;
+use crate::class::{Class, Item};
+use crate::machine::Dmi;
+use crate::text;
+
+/// The facts of the machine, and its last login out of the accounts.
+pub(in crate::report) fn facts(
+    snapshot: &Snapshot,
+    components: Vec<inventory::AgentComponent>,
+) -> inventory::MachineFacts {
+    let machine = &snapshot.machine;
+    let Dmi { vendor, product, serial, cloud, instance_id } = &machine.dmi;
+    let machine_type = match cloud {
+        Some(cloud) if cloud.bare_metal => inventory::MachineType::BareMetal,
+        Some(_) => inventory::MachineType::CloudVm,
+        None => inventory::MachineType::Other,
+    };
+    let made: Vec<&str> = vendor.iter().chain(product).map(String::as_str).collect();
+    let accounts = snapshot.class(Class::Account).into_iter().flat_map(|class| &class.items);
+    let last_login = accounts.filter_map(|item| match item {
+        Item::Account(account) => account.last_login_time,
+        _ => None,
+    });
+    let os = &machine.os;
+    inventory::MachineFacts {
+        name: short(machine.hostname.as_deref().unwrap_or("localhost"), 255),
+        ip_addresses: machine.addresses.iter().map(ToString::to_string).collect(),
+        machine_type: machine_type.into(),
+        os_type: inventory::OsType::Linux.into(),
+        os_name: short(os.pretty_name.as_ref().or(os.name.as_ref()).map_or("Linux", String::as_str), 255),
+        kernel_version: short(machine.kernel.as_deref().unwrap_or_default(), 255),
+        architecture: short(&machine.architecture, 63),
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        agent_install_time: None,
+        boot_time: machine.boot_time.map(time),
+        last_user_login_time: last_login.max().map(time),
+        provider: cloud.as_ref().map(|cloud| cloud.provider.clone()).unwrap_or_default(),
+        instance_id: instance_id.clone().unwrap_or_default(),
+        // The firmware does not tell it, and nothing is asked over the network.
+        region: String::new(),
+        serial_number: serial.clone().unwrap_or_default(),
+        product_name: short(&made.join(" "), 255),
+        components,
+    }
+}
+
+fn short(text: &str, cap: usize) -> String {
+    let mut text = text.to_owned();
+    text::cap(&mut text, cap);
+    text
+}

@@ -1,0 +1,66 @@
+//! What the server gave this host to be told from the host whose disk it is a copy of.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+const FILE: &str = "identity.json";
+const VERSION: u32 = 1;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    version: u32,
+    /// By tenant, in hexadecimal.
+    distinct_ids: BTreeMap<u64, String>,
+}
+
+/// The agent's state folder. Without one the host of a clone gets a new machine with each start of its agent.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    directory: PathBuf,
+}
+
+impl Identity {
+    /// Keeps it in this directory, which is made where it is missing and must survive a restart.
+    pub fn open(directory: impl Into<PathBuf>) -> io::Result<Self> {
+        let directory = directory.into();
+        fs::create_dir_all(&directory)?;
+        Ok(Self { directory })
+    }
+
+    /// Reads what was given for a tenant; empty where nothing was. A damaged file is an error: a clone that forgets what it
+    /// is would speak under another host's id again.
+    pub fn read(&self, app_id: u64) -> io::Result<Vec<u8>> {
+        let Some(kept) = self.load()? else { return Ok(Vec::new()) };
+        let Some(text) = kept.distinct_ids.get(&app_id) else { return Ok(Vec::new()) };
+        hex::decode(text).map_err(|e| damaged(&self.directory.join(FILE), e))
+    }
+
+    /// Keeps what was given for a tenant, durably.
+    pub fn keep(&self, app_id: u64, distinct_id: &[u8]) -> io::Result<()> {
+        let mut kept = self.load()?.unwrap_or(Kept { version: VERSION, distinct_ids: BTreeMap::new() });
+        kept.distinct_ids.insert(app_id, hex::encode(distinct_id));
+        let temporary = self.directory.join("identity.json.tmp");
+        let mut file = File::create(&temporary)?;
+        file.write_all(&serde_json::to_vec(&kept)?)?;
+        file.sync_all()?;
+        fs::rename(&temporary, self.directory.join(FILE))?;
+        File::open(&self.directory)?.sync_all()
+    }
+
+    fn load(&self) -> io::Result<Option<Kept>> {
+        let path = self.directory.join(FILE);
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| damaged(&path, e)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+fn damaged(path: &Path, cause: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged: {cause}", path.display()))
+}

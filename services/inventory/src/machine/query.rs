@@ -1,0 +1,259 @@
+//! Lists of machines: one driving filter or none, an order, and conditions that are looked for among their rows.
+
+use chrono::{DateTime, Utc};
+use cwpp_chassis::Violations;
+use cwpp_contracts::common::v1::{StringMatch, string_match::How};
+use cwpp_contracts::inventory::v1::list_machines_request::Filter;
+use cwpp_contracts::inventory::v1::{
+    AgentState, InstanceState, ListMachinesRequest, LoadBucket, MachineOrder, MachineType, OsType,
+};
+use cwpp_storage::{HasTenant, StoreResult, TenantRead, Tenanted};
+use sea_orm::sea_query::{Alias, CaseStatement, Condition, Expr, ExprTrait, Func, Query};
+use sea_orm::{FromQueryResult, QueryFilter, QueryTrait};
+use uuid::Uuid;
+
+use super::{entity, liveness, store, tag};
+use crate::asset::check::instant;
+use crate::asset::class::drive;
+use crate::keyset::{By, Cursor, List, Of};
+
+/// How a list of machines is answered.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The index that spells the order.
+    pub index: &'static str,
+    /// The column of the order, before the machine's id; none where the id alone is the order.
+    by: Option<By>,
+    /// The driving filter.
+    range: Condition,
+    /// Whether the tags drive.
+    tagged: bool,
+    /// What is looked for among the rows.
+    looked_for: LookedFor,
+}
+
+#[derive(Debug, Clone)]
+struct LookedFor {
+    agent: AgentState,
+    instance: InstanceState,
+    machine_type: MachineType,
+    os_type: OsType,
+    os_name: Option<StringMatch>,
+    created_after: Option<DateTime<Utc>>,
+    loads: [(liveness::Column, LoadBucket); 3],
+}
+
+/// The orders of machines with their indexes.
+const ORDERS: [(&str, Option<By>); 5] = [
+    ("machine_created", Some(By { column: "created_at", of: Of::Time })),
+    ("machine_name", Some(By { column: "name", of: Of::Text })),
+    ("machine_ip_address", Some(By { column: "ip_address", of: Of::Text })),
+    ("machine_instance_id", Some(By { column: "instance_id", of: Of::Text })),
+    ("machine_tag_tag", None),
+];
+
+/// Chooses driving filter, order and residual conditions; says what is wrong with them.
+pub fn plan(request: &ListMachinesRequest, violations: &mut Violations) -> Plan {
+    let order = MachineOrder::try_from(request.order);
+    violations.check(order.is_ok(), "order", format!("{} is no value of this enum", request.order));
+    let (at, own, range) = match &request.filter {
+        Some(Filter::Name(by)) => (1, Some(MachineOrder::Name), drive("name", by, "name", violations)),
+        Some(Filter::IpAddress(by)) => (2, None, drive("ip_address", by, "ip_address", violations)),
+        Some(Filter::InstanceId(by)) => (3, None, drive("instance_id", by, "instance_id", violations)),
+        Some(Filter::Tag(tag)) => {
+            check_tag("tag", tag, violations);
+            (4, None, Condition::all().add(Expr::col("tag").eq(tag.as_str())))
+        }
+        None => (usize::from(order == Ok(MachineOrder::Name)), order.ok(), Condition::all()),
+    };
+    if order.is_ok_and(|order| order != MachineOrder::Unspecified && own != Some(order)) {
+        violations.push("order", "must be the order of the filter, or absent");
+    }
+    let (index, by) = ORDERS[at];
+    Plan { index, by, range, tagged: at == 4, looked_for: look_for(request, violations) }
+}
+
+fn look_for(request: &ListMachinesRequest, violations: &mut Violations) -> LookedFor {
+    if let Some(by) = &request.os_name {
+        let text = match &by.how {
+            Some(How::Exact(text) | How::Prefix(text) | How::Contains(text)) => text.as_str(),
+            None => "",
+        };
+        let characters = text.chars().count();
+        let fits = (1..=255).contains(&characters);
+        violations.check(fits, "os_name", format!("must have 1 to 255 characters, has {characters}"));
+    }
+    let created_after = instant(request.created_after);
+    let told = request.created_after.is_none() || created_after.is_some();
+    violations.check(told, "created_after", "must be a time between the years 1000 and 9999");
+    LookedFor {
+        agent: known("agent_state", request.agent_state, violations),
+        instance: known("instance_state", request.instance_state, violations),
+        machine_type: known("machine_type", request.machine_type, violations),
+        os_type: known("os_type", request.os_type, violations),
+        os_name: request.os_name.clone(),
+        created_after,
+        loads: [
+            (liveness::Column::CpuPercent, known("cpu_load", request.cpu_load, violations)),
+            (liveness::Column::MemoryPercent, known("memory_load", request.memory_load, violations)),
+            (liveness::Column::DiskPercent, known("disk_load", request.disk_load, violations)),
+        ],
+    }
+}
+
+fn known<E: TryFrom<i32> + Default>(field: &str, value: i32, violations: &mut Violations) -> E {
+    E::try_from(value).unwrap_or_else(|_| {
+        violations.push(field, format!("{value} is no value of this enum"));
+        E::default()
+    })
+}
+
+/// Checks a tag's name.
+pub fn check_tag(field: &str, tag: &str, violations: &mut Violations) {
+    let characters = tag.chars().count();
+    violations.check((1..=63).contains(&characters), field, format!("must have 1 to 63 characters, has {characters}"));
+    let plain = tag.trim() == tag && !tag.chars().any(char::is_control);
+    violations.check(plain, field, "must not begin or end with space, nor hold control characters");
+}
+
+/// The bounds of a bucket of load in percent: more than the first, at most the second.
+pub fn bounds(bucket: LoadBucket) -> Option<(f64, f64)> {
+    match bucket {
+        LoadBucket::Unspecified | LoadBucket::Unknown => None,
+        LoadBucket::UpTo20 => Some((-1.0, 20.0)),
+        LoadBucket::UpTo50 => Some((20.0, 50.0)),
+        LoadBucket::UpTo80 => Some((50.0, 80.0)),
+        LoadBucket::UpTo100 => Some((80.0, 100.0)),
+    }
+}
+
+/// Spells an expression over the columns of a table, which it is given by their names.
+type Spelled<'a> = dyn Fn(&dyn Fn(&'static str) -> Expr) -> Expr + 'a;
+
+/// Spells a column of another table's row of the machine that `outer` is about: as a scalar subquery, which stays behind
+/// the ordered index; EXISTS and joins could drive.
+fn other<T: sea_orm::EntityTrait>(
+    read: &impl HasTenant,
+    outer: &'static str,
+    table: T,
+    what: impl FnOnce(&dyn Fn(&'static str) -> Expr) -> Expr,
+) -> Expr {
+    let own = Alias::new("own");
+    let column = |name: &'static str| Expr::col((Alias::new("own"), Alias::new(name)));
+    let select = Query::select()
+        .expr(what(&column))
+        .from_as(table, own)
+        .and_where(column("app_id").eq(read.app_id().get()))
+        .and_where(column("machine_id").equals((Alias::new(outer), Alias::new("machine_id"))))
+        .to_owned();
+    Expr::from(select)
+}
+
+impl LookedFor {
+    fn spell(&self, read: &impl HasTenant, tagged: bool, since: DateTime<Utc>) -> Option<Condition> {
+        let outer = if tagged { "machine_tag" } else { "machine" };
+        let own = |name: &'static str| match tagged {
+            true => other(read, outer, entity::Entity, |column| column(name)),
+            false => Expr::col((Alias::new("machine"), Alias::new(name))),
+        };
+        let live = |what: &Spelled<'_>| other(read, outer, liveness::Entity, what);
+        let seen = || {
+            let never: Expr = Expr::val(DateTime::<Utc>::UNIX_EPOCH);
+            Expr::from(Func::coalesce([live(&|column| column("last_seen_at")), never]))
+        };
+        let uninstalled = || live(&|column| column("uninstalled_at"));
+        let mut all = Condition::all();
+        all = match self.agent {
+            AgentState::Unspecified => all,
+            AgentState::Online => all.add(seen().gte(since)).add(uninstalled().is_null()),
+            AgentState::Offline => all.add(seen().lt(since)).add(uninstalled().is_null()),
+            AgentState::Uninstalled => all.add(uninstalled().is_not_null()),
+        };
+        let numbers = [
+            ("instance_state", self.instance as i16),
+            ("machine_type", self.machine_type as i16),
+            ("os_type", self.os_type as i16),
+        ];
+        for (name, number) in numbers.into_iter().filter(|(_, number)| *number != 0) {
+            all = all.add(hidden(own(name), Expr::val(0)).eq(number));
+        }
+        all = match self.os_name.as_ref().and_then(|by| by.how.as_ref()) {
+            None => all,
+            Some(How::Exact(text)) => all.add(own("os_name").eq(text.as_str())),
+            Some(How::Prefix(text)) => all.add(place(own("os_name"), text).eq(1)),
+            Some(How::Contains(text)) => all.add(place(own("os_name"), text).gte(1)),
+        };
+        if let Some(at) = self.created_after {
+            all = all.add(hidden(own("created_at"), Expr::val(DateTime::<Utc>::UNIX_EPOCH)).gt(at));
+        }
+        for (column, bucket) in self.loads {
+            if bucket == LoadBucket::Unspecified {
+                continue;
+            }
+            // The load of a machine that is not online is not known.
+            let value = live(&|own| {
+                let is_online =
+                    Condition::all().add(own("last_seen_at").gte(since)).add(own("uninstalled_at").is_null());
+                CaseStatement::new().case(is_online, own(name_of(column))).into()
+            });
+            all = match bounds(bucket) {
+                None => all.add(value.is_null()),
+                Some((more, most)) => all.add(value.clone().gt(more)).add(value.lte(most)),
+            };
+        }
+        (!all.is_empty()).then_some(all)
+    }
+}
+
+/// Hides a column from the choice of an index, which the order has made.
+fn hidden(column: Expr, otherwise: Expr) -> Expr {
+    Expr::from(Func::coalesce([column, otherwise]))
+}
+
+/// Returns the name of a column of loads.
+pub fn name_of(column: liveness::Column) -> &'static str {
+    match column {
+        liveness::Column::CpuPercent => "cpu_percent",
+        liveness::Column::MemoryPercent => "memory_percent",
+        _ => "disk_percent",
+    }
+}
+
+/// Spells where a text begins in a column, from 1; 0 where it is not there. No character of it is a wildcard.
+fn place(column: Expr, text: &str) -> Expr {
+    Expr::from(Func::cust(Alias::new("INSTR")).arg(column).arg(text))
+}
+
+/// Spells a list of machines; online are those seen since.
+pub fn list(read: &impl HasTenant, plan: &Plan, since: DateTime<Utc>) -> List {
+    let range = match plan.tagged {
+        true => tag::Entity::of(read).filter(plan.range.clone()).into_query(),
+        false => entity::Entity::of(read).filter(plan.range.clone()).into_query(),
+    };
+    let order = plan.by.into_iter().chain([By { column: "machine_id", of: Of::Key }]).collect();
+    let residual = plan.looked_for.spell(read, plan.tagged, since);
+    List { range, order, index: Some(plan.index), residual }
+}
+
+/// Reads a page of machines, and where to go on.
+pub async fn page(
+    read: &TenantRead,
+    plan: &Plan,
+    since: DateTime<Utc>,
+    after: Option<&Cursor>,
+    size: u64,
+) -> StoreResult<(Vec<entity::Model>, Option<Cursor>)> {
+    let (rows, next) = list(read, plan, since).page(read, after, size).await?;
+    let mut machines = Vec::with_capacity(rows.len());
+    if plan.tagged {
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.try_get("", "machine_id")).collect::<Result<_, _>>()?;
+        let mut found = store::get_many(read, &ids).await?;
+        // One that was removed in between is not there any more.
+        machines.extend(ids.iter().filter_map(|id| found.remove(id)));
+    } else {
+        for row in &rows {
+            machines.push(entity::Model::from_query_result(row, "")?);
+        }
+    }
+    Ok((machines, next))
+}

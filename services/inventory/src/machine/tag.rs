@@ -1,0 +1,67 @@
+//! Tags of machines: names that people give, one row each, so that a tag finds its machines by an index.
+
+use std::collections::HashMap;
+
+use cwpp_storage::{HasTenant, StoreResult, TenantTx, Tenanted};
+use sea_orm::entity::prelude::*;
+use sea_orm::{IntoActiveModel, QueryOrder};
+
+use super::watch;
+use crate::shape;
+
+/// A tag of a machine.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "machine_tag")]
+pub struct Model {
+    /// The tenant.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub app_id: i64,
+    /// The machine.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub machine_id: Uuid,
+    /// The tag.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub tag: String,
+}
+
+/// It refers to nothing.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Tenanted for Entity {
+    const APP_ID: Column = Column::AppId;
+}
+
+/// Finds the tags of machines, sorted.
+pub async fn of_machines(
+    db: &(impl ConnectionTrait + HasTenant),
+    ids: &[Uuid],
+) -> StoreResult<HashMap<Uuid, Vec<String>>> {
+    let mut found: HashMap<Uuid, Vec<String>> = HashMap::new();
+    for ids in shape::padded(ids) {
+        let of = Entity::of(db).filter(Column::MachineId.is_in(ids));
+        for row in of.order_by_asc(Column::MachineId).order_by_asc(Column::Tag).all(db).await? {
+            found.entry(row.machine_id).or_default().push(row.tag);
+        }
+    }
+    Ok(found)
+}
+
+/// Gives a machine these tags, which are sorted, and takes all others away.
+pub async fn set(tx: &TenantTx, machine_id: Uuid, tags: &[String]) -> StoreResult<()> {
+    let old = of_machines(tx, &[machine_id]).await?.remove(&machine_id).unwrap_or_default();
+    let gone: Vec<&String> = old.iter().filter(|t| !tags.contains(t)).collect();
+    if !gone.is_empty() {
+        let of = Entity::delete_of(tx).filter(Column::MachineId.eq(machine_id));
+        of.filter(Column::Tag.is_in(gone)).exec(tx).await?;
+    }
+    let new: Vec<&String> = tags.iter().filter(|t| !old.contains(t)).collect();
+    if new.is_empty() && old.len() == tags.len() {
+        return Ok(());
+    }
+    let row = |tag: &String| Model { app_id: tx.app_id().get(), machine_id, tag: tag.clone() }.into_active_model();
+    Entity::insert_all_of(tx, new.into_iter().map(row).collect()).await?;
+    watch::changed(tx, &[machine_id]).await
+}

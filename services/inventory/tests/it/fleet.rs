@@ -1,0 +1,345 @@
+//! What people, clouds and installers say of machines, and what a fleet is in numbers.
+
+use std::time::Duration;
+
+use cwpp_chassis::Reason;
+use cwpp_contracts::common::v1::{BulkResult, Page, StringMatch, string_match::How};
+use cwpp_contracts::inventory::v1::list_machines_request::Filter;
+use cwpp_contracts::inventory::v1::*;
+use prost_types::FieldMask;
+use uuid::Uuid;
+
+use crate::world::*;
+
+fn tags(id: &str, tags: &[&str]) -> MachineTags {
+    MachineTags { machine_id: id.into(), tags: tags.iter().map(|t| (*t).to_owned()).collect() }
+}
+
+fn change(id: &str, paths: &[&str]) -> MachineUpdate {
+    let paths = paths.iter().map(|p| (*p).to_owned()).collect();
+    MachineUpdate { machine_id: id.into(), update_mask: Some(FieldMask { paths }), ..Default::default() }
+}
+
+async fn get(w: &World, host: &Host) -> Machine {
+    let request = GetMachineRequest { app_id: host.app_id, machine_id: host.id.clone() };
+    w.machines.clone().get_machine(request).await.unwrap().into_inner().machine.unwrap()
+}
+
+async fn beat(w: &World, host: &Host, (cpu, memory, disk): (Option<f64>, Option<f64>, Option<f64>)) {
+    let beat = MachineHeartbeat {
+        machine_id: host.id.clone(),
+        instance_nonce: vec![1; 16],
+        cpu_percent: cpu,
+        memory_percent: memory,
+        disk_percent: disk,
+        ..Default::default()
+    };
+    w.machines.clone().heartbeat(HeartbeatRequest { app_id: host.app_id, heartbeats: vec![beat] }).await.unwrap();
+}
+
+/// Lists names, a machine a page.
+async fn names(w: &World, tenant: &Tenant, ask: impl FnOnce(&mut ListMachinesRequest)) -> Vec<String> {
+    let mut request = ListMachinesRequest { app_id: tenant.app_id, ..Default::default() };
+    ask(&mut request);
+    let mut names = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        request.page = Some(Page { page_size: 1, page_token });
+        let answer = w.machines.clone().list_machines(request.clone()).await.unwrap().into_inner();
+        names.extend(answer.machines.into_iter().map(|m| m.facts.unwrap().name));
+        page_token = answer.next_page_token;
+        if page_token.is_empty() {
+            return names;
+        }
+    }
+}
+
+fn reasons(results: &[BulkResult]) -> Vec<&str> {
+    results.iter().map(|r| if r.ok { "" } else { r.reason.as_str() }).collect()
+}
+
+both! {
+    async fn tags_are_set_per_machine_and_find_their_machines(w: World) {
+        let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
+        let mut hosts = Vec::new();
+        for n in 0..4 {
+            hosts.push(w.host(&tenant, &format!("web-{n}")).await);
+        }
+        let foreign = w.host(&neighbour, "other").await;
+        let set = async |machines: Vec<MachineTags>| {
+            let request = SetTagsRequest { app_id: tenant.app_id, machines };
+            w.machines.clone().set_tags(request).await.map(|answer| answer.into_inner().results)
+        };
+        let ids: Vec<&str> = hosts.iter().map(|h| h.id.as_str()).collect();
+        let results = set(vec![tags(ids[0], &["blue", "db"]), tags(&foreign.id, &["blue"]), tags(ids[2], &["blue"])]).await.unwrap();
+        assert_eq!(reasons(&results), ["", "MACHINE_UNKNOWN", ""]);
+        assert_eq!(results[1].id, foreign.id);
+        assert_eq!(get(w, &hosts[0]).await.tags, ["blue", "db"]);
+        let tagged = |tag: &'static str| move |r: &mut ListMachinesRequest| r.filter = Some(Filter::Tag(tag.into()));
+        assert_eq!(names(w, &tenant, tagged("blue")).await, ["web-0", "web-2"]);
+        assert_eq!(names(w, &tenant, tagged("Blue")).await, [""; 0]);
+        assert_eq!(names(w, &neighbour, tagged("blue")).await, [""; 0]);
+        set(vec![tags(ids[0], &["db", "Blau ü"]), tags(ids[2], &[])]).await.unwrap();
+        assert_eq!(names(w, &tenant, tagged("blue")).await, [""; 0]);
+        assert_eq!(get(w, &hosts[0]).await.tags, ["Blau ü", "db"]);
+        let both = |r: &mut ListMachinesRequest| { tagged("db")(r); r.agent_state = AgentState::Offline.into() };
+        assert_eq!(names(w, &tenant, both).await, [""; 0]);
+        w.clock.advance(Duration::from_secs(700));
+        assert_eq!(names(w, &tenant, both).await, ["web-0"]);
+
+        let many: Vec<String> = (0..51).map(|n| n.to_string()).collect();
+        let wrong = vec![
+            MachineTags { machine_id: "x".into(), tags: vec!["a".into(), String::new(), " a".into(), "a\n".into(), "a".into()] },
+            MachineTags { machine_id: ids[0].into(), tags: many },
+            tags(ids[1], &[&"ü".repeat(64)]),
+        ];
+        let wanted = [
+            "machines[0].machine_id",
+            "machines[0].tags[1]",
+            "machines[0].tags[2]",
+            "machines[0].tags[3]",
+            "machines[0].tags[4]",
+            "machines[1].tags",
+            "machines[2].tags[0]",
+        ];
+        assert_eq!(fields(set(wrong).await), wanted);
+        assert_eq!(fields(set(Vec::new()).await), ["machines"]);
+        assert_eq!(fields(set(vec![tags(ids[0], &[]); 101]).await), ["machines"]);
+        assert_eq!(reason(set(vec![tags(ids[0], &[]), tags(ids[0], &[])]).await), Reason::DuplicateItem);
+        let nobody = SetTagsRequest { app_id: w.nobody().app_id, machines: vec![tags(ids[0], &[])] };
+        assert_eq!(reason(w.machines.clone().set_tags(nobody).await), Reason::TenantUnknown);
+        assert!(set(vec![tags(ids[1], &[&"ü".repeat(63)])]).await.is_ok());
+    }
+
+    async fn the_cloud_tells_states_and_people_remarks_apart_from_the_agent(w: World) {
+        let tenant = w.tenant().await;
+        let hosts = [w.host(&tenant, "web-0").await, w.host(&tenant, "web-1").await];
+        let update = async |updates: Vec<MachineUpdate>| {
+            let request = UpdateMachinesRequest { app_id: tenant.app_id, updates };
+            w.machines.clone().update_machines(request).await.map(|answer| answer.into_inner().results)
+        };
+        let before = get(w, &hosts[0]).await;
+        assert_eq!((before.instance_state(), before.risk_counters), (InstanceState::Unspecified, None));
+        let stopped = MachineUpdate { instance_state: InstanceState::Stopped.into(), ..change(&hosts[0].id, &["instance_state"]) };
+        let remark = MachineUpdate { remark: "rack 7".into(), etag: before.etag.clone(), ..change(&hosts[1].id, &["remark"]) };
+        let results = update(vec![stopped.clone(), remark, change(&Uuid::now_v7().to_string(), &["remark"])]).await.unwrap();
+        assert_eq!(reasons(&results), ["", "", "MACHINE_UNKNOWN"]);
+        let after = get(w, &hosts[0]).await;
+        assert_eq!((after.instance_state(), after.agent_state()), (InstanceState::Stopped, AgentState::Online));
+        assert_ne!(after.etag, before.etag);
+        let late = MachineUpdate { etag: before.etag, ..stopped.clone() };
+        assert_eq!(reasons(&update(vec![late]).await.unwrap()), ["ETAG_MISMATCH"]);
+        update(vec![stopped]).await.unwrap();
+        assert_eq!(get(w, &hosts[0]).await.etag, after.etag, "a repeat writes nothing");
+
+        // What the agent says of the machine changes neither.
+        let mut renamed = registration(&tenant, "web-1");
+        renamed.facts.as_mut().unwrap().name = "web-one".into();
+        let machine = w.register(renamed).await.unwrap().machine.unwrap();
+        assert_eq!((machine.remark.as_str(), machine.facts.unwrap().name.as_str()), ("rack 7", "web-one"));
+        assert_eq!(names(w, &tenant, |r| r.instance_state = InstanceState::Stopped.into()).await, ["web-0"]);
+
+        let wrong = vec![
+            MachineUpdate { instance_state: 9, remark: "r".repeat(256), etag: "x".into(), ..change("x", &["instance_state", "remark", "name"]) },
+            change(&hosts[0].id, &[]),
+        ];
+        let mut found = fields(update(wrong).await);
+        found.sort();
+        let wanted = ["updates[0].etag", "updates[0].instance_state", "updates[0].machine_id", "updates[0].remark", "updates[0].update_mask", "updates[1].update_mask"];
+        assert_eq!(found, wanted);
+        assert_eq!(fields(update(Vec::new()).await), ["updates"]);
+        let twice = change(&hosts[0].id, &["remark"]);
+        assert_eq!(reason(update(vec![twice.clone(), twice]).await), Reason::DuplicateItem);
+    }
+
+    async fn an_uninstalled_agent_is_neither_online_nor_offline_until_it_registers_again(w: World) {
+        let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
+        let host = w.host(&tenant, "web-0").await;
+        let unregister = async |app_id: u64, machine_id: &str| {
+            let request = UnregisterMachineRequest { app_id, machine_id: machine_id.into() };
+            w.machines.clone().unregister_machine(request).await.map(|answer| answer.into_inner().machine.unwrap())
+        };
+        let machine = unregister(tenant.app_id, &host.id).await.unwrap();
+        assert_eq!((machine.agent_state(), machine.uninstall_time), (AgentState::Uninstalled, Some(timestamp(noon()))));
+        w.clock.advance(Duration::from_secs(60));
+        assert_eq!(unregister(tenant.app_id, &host.id).await.unwrap(), machine, "a repeat changes nothing");
+        beat(w, &host, (Some(1.0), None, None)).await;
+        assert_eq!(names(w, &tenant, |r| r.agent_state = AgentState::Uninstalled.into()).await, ["web-0"]);
+        assert_eq!(names(w, &tenant, |r| r.agent_state = AgentState::Online.into()).await, [""; 0]);
+        assert_eq!(names(w, &tenant, |r| r.cpu_load = LoadBucket::Unknown.into()).await, ["web-0"]);
+        assert_eq!(w.host(&tenant, "web-0").await.id, host.id);
+        assert_eq!(get(w, &host).await.agent_state(), AgentState::Online);
+        assert_eq!(reason(unregister(neighbour.app_id, &host.id).await), Reason::MachineUnknown);
+        assert_eq!(fields(unregister(tenant.app_id, "x").await), ["machine_id"]);
+    }
+
+    async fn facts_are_kept_and_checked(w: World) {
+        let tenant = w.tenant().await;
+        let mut request = registration(&tenant, "web-0");
+        let facts = request.facts.as_mut().unwrap();
+        facts.machine_type = MachineType::CloudVm.into();
+        (facts.provider, facts.instance_id, facts.region) = ("aws".into(), "i-0abc".into(), "eu-1".into());
+        (facts.serial_number, facts.product_name) = ("S1".into(), "Amazon EC2 m5".into());
+        let component = |name: &str, state: ComponentState| AgentComponent { name: name.into(), version: "1.2".into(), state: state.into() };
+        facts.components = vec![component("collector", ComponentState::Running), component("auth-log", ComponentState::Stopped)];
+        let stored = w.register(request.clone()).await.unwrap().machine.unwrap();
+        assert_eq!(stored.facts, request.facts);
+        let host = Host { app_id: tenant.app_id, id: stored.machine_id };
+        assert_eq!(get(w, &host).await.facts, request.facts);
+        let by = |how| move |r: &mut ListMachinesRequest| r.filter = Some(Filter::InstanceId(how));
+        assert_eq!(names(w, &tenant, by(exact("i-0abc"))).await, ["web-0"]);
+        assert_eq!(names(w, &tenant, by(prefix("i-0"))).await, ["web-0"]);
+        assert_eq!(names(w, &tenant, by(prefix("i-1"))).await, [""; 0]);
+
+        let facts = request.facts.as_mut().unwrap();
+        facts.provider = "p".repeat(64);
+        facts.serial_number = "s".repeat(128);
+        facts.components = vec![component("", ComponentState::Unspecified), component("a", ComponentState::Running), component("a", ComponentState::Running)];
+        let wanted = ["facts.provider", "facts.serial_number", "facts.components[0].name", "facts.components[0].state", "facts.components[2].name"];
+        assert_eq!(fields(w.register(request.clone()).await), wanted);
+        request.facts.as_mut().unwrap().components = vec![component("a", ComponentState::Running); 33];
+        assert!(fields(w.register(request).await).contains(&"facts.components".to_owned()));
+    }
+
+    async fn lists_look_for_what_is_asked_among_the_driving_rows(w: World) {
+        let tenant = w.tenant().await;
+        for (n, (os, load)) in [("Debian 13", Some(10.0)), ("Debian 12", Some(20.0)), ("Rocky 9", Some(20.1)), ("100% Linux", None)].into_iter().enumerate() {
+            let mut request = registration(&tenant, &format!("web-{n}"));
+            let facts = request.facts.as_mut().unwrap();
+            facts.os_name = os.into();
+            facts.machine_type = if n == 2 { MachineType::CloudVm } else { MachineType::Other }.into();
+            facts.os_type = if n == 3 { OsType::Windows } else { OsType::Linux }.into();
+            let id = w.register(request).await.unwrap().machine.unwrap().machine_id;
+            beat(w, &Host { app_id: tenant.app_id, id }, (load, load, load)).await;
+            w.clock.advance(Duration::from_secs(1));
+        }
+        let os = |how: How| move |r: &mut ListMachinesRequest| r.os_name = Some(StringMatch { how: Some(how) });
+        assert_eq!(names(w, &tenant, os(How::Contains("ebian".into()))).await, ["web-0", "web-1"]);
+        assert_eq!(names(w, &tenant, os(How::Contains("debian".into()))).await, [""; 0], "case counts");
+        assert_eq!(names(w, &tenant, os(How::Contains("%".into()))).await, ["web-3"], "nothing is a wildcard");
+        assert_eq!(names(w, &tenant, os(How::Prefix("Debian".into()))).await, ["web-0", "web-1"]);
+        assert_eq!(names(w, &tenant, os(How::Exact("Rocky 9".into()))).await, ["web-2"]);
+        assert_eq!(names(w, &tenant, |r| r.machine_type = MachineType::CloudVm.into()).await, ["web-2"]);
+        assert_eq!(names(w, &tenant, |r| r.os_type = OsType::Windows.into()).await, ["web-3"]);
+        assert_eq!(names(w, &tenant, |r| r.cpu_load = LoadBucket::UpTo20.into()).await, ["web-0", "web-1"]);
+        assert_eq!(names(w, &tenant, |r| r.memory_load = LoadBucket::UpTo50.into()).await, ["web-2"]);
+        assert_eq!(names(w, &tenant, |r| r.disk_load = LoadBucket::Unknown.into()).await, ["web-3"]);
+        let after = timestamp(noon() + chrono::TimeDelta::seconds(1));
+        assert_eq!(names(w, &tenant, |r| r.created_after = Some(after)).await, ["web-2", "web-3"]);
+        let several = |r: &mut ListMachinesRequest| {
+            r.filter = Some(Filter::Name(prefix("web")));
+            r.cpu_load = LoadBucket::UpTo20.into();
+            r.os_name = Some(prefix("Debian 1"));
+            r.agent_state = AgentState::Online.into();
+        };
+        assert_eq!(names(w, &tenant, several).await, ["web-0", "web-1"]);
+
+        let bad = ListMachinesRequest {
+            app_id: tenant.app_id,
+            filter: Some(Filter::Tag(" ".into())),
+            order: MachineOrder::Name.into(),
+            os_name: Some(StringMatch::default()),
+            created_after: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
+            instance_state: 9,
+            machine_type: 9,
+            os_type: 9,
+            cpu_load: 9,
+            memory_load: -1,
+            disk_load: 77,
+            ..Default::default()
+        };
+        let mut found = fields(w.machines.list_machines(bad).await);
+        found.sort();
+        let wanted = ["cpu_load", "created_after", "disk_load", "instance_state", "machine_type", "memory_load", "order", "os_name", "os_type", "tag"];
+        assert_eq!(found, wanted);
+    }
+
+    async fn the_summary_agrees_with_the_lists(w: World) {
+        let (tenant, neighbour, empty) = (w.tenant().await, w.tenant().await, w.tenant().await);
+        let summarize = async |app_id: u64| {
+            w.machines.clone().get_machine_summary(GetMachineSummaryRequest { app_id }).await.map(|a| a.into_inner())
+        };
+        let old = w.host(&tenant, "old").await;
+        w.clock.advance(Duration::from_secs(16 * 86_400));
+        let mut hosts = Vec::new();
+        for n in 0..9_u8 {
+            let mut request = registration(&tenant, &format!("web-{n}"));
+            let facts = request.facts.as_mut().unwrap();
+            facts.machine_type = if n < 3 { MachineType::CloudVm } else { MachineType::Other }.into();
+            facts.os_type = if n == 8 { OsType::Windows } else { OsType::Linux }.into();
+            let id = w.register(request).await.unwrap().machine.unwrap().machine_id;
+            let host = Host { app_id: tenant.app_id, id };
+            beat(w, &host, (Some(f64::from(n) * 12.5), (n > 1).then_some(50.0), Some(0.0))).await;
+            hosts.push(host);
+        }
+        w.host(&neighbour, "other").await;
+        let request = UnregisterMachineRequest { app_id: tenant.app_id, machine_id: hosts[7].id.clone() };
+        w.machines.clone().unregister_machine(request).await.unwrap();
+        let running = |host: &Host| MachineUpdate { instance_state: InstanceState::Running.into(), ..change(&host.id, &["instance_state"]) };
+        let updates = [&old, &hosts[0]].map(running).to_vec();
+        w.machines.clone().update_machines(UpdateMachinesRequest { app_id: tenant.app_id, updates }).await.unwrap();
+
+        let summary = summarize(tenant.app_id).await.unwrap();
+        assert_eq!((summary.machines, summary.new_machines), (10, 9));
+        assert_eq!(summary.summary_time, Some(timestamp(w.clock.now())));
+        for count in &summary.agent_states {
+            let listed = names(w, &tenant, |r| r.agent_state = count.agent_state).await;
+            assert_eq!(listed.len() as u64, count.machines, "{count:?}");
+        }
+        let agents: Vec<u64> = summary.agent_states.iter().map(|c| c.machines).collect();
+        assert_eq!(agents, [8, 1, 1]);
+        let instances: Vec<(i32, u64)> = summary.instance_states.iter().map(|c| (c.instance_state, c.machines)).collect();
+        assert_eq!(instances, [(0, 8), (1, 2)]);
+        for count in &summary.os_types {
+            assert_eq!(names(w, &tenant, |r| r.os_type = count.os_type).await.len() as u64, count.machines);
+        }
+        for count in &summary.machine_types {
+            assert_eq!(names(w, &tenant, |r| r.machine_type = count.machine_type).await.len() as u64, count.machines);
+        }
+        assert_eq!((summary.os_types.len(), summary.machine_types.len()), (2, 2));
+        type Ask = fn(&mut ListMachinesRequest, i32);
+        let loads: [(&Option<LoadSummary>, Ask); 3] = [
+            (&summary.cpu_load, |r, b| r.cpu_load = b),
+            (&summary.memory_load, |r, b| r.memory_load = b),
+            (&summary.disk_load, |r, b| r.disk_load = b),
+        ];
+        for (load, ask) in loads {
+            let buckets = &load.as_ref().unwrap().buckets;
+            assert_eq!(buckets.iter().map(|b| b.machines).sum::<u64>(), 10);
+            for bucket in buckets {
+                let listed = names(w, &tenant, |r| ask(r, bucket.bucket)).await;
+                assert_eq!(listed.len() as u64, bucket.machines, "{bucket:?}");
+            }
+        }
+        let cpu = summary.cpu_load.unwrap();
+        assert_eq!(cpu.buckets.iter().map(|b| b.machines).collect::<Vec<_>>(), [2, 2, 3, 2, 1]);
+        let top: Vec<(&str, f64)> = cpu.top.iter().map(|t| (t.name.as_str(), t.percent)).collect();
+        assert_eq!(top, [("web-8", 100.0), ("web-6", 75.0), ("web-5", 62.5), ("web-4", 50.0), ("web-3", 37.5)]);
+        let none = summarize(empty.app_id).await.unwrap();
+        assert_eq!((none.machines, none.cpu_load.unwrap().top.len()), (0, 0));
+        assert_eq!(reason(summarize(w.nobody().app_id).await), Reason::TenantUnknown);
+    }
+
+    async fn the_load_of_a_day_is_kept_a_value_an_hour(w: World) {
+        let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
+        let host = w.host(&tenant, "web-0").await;
+        let series = async |app_id: u64, machine_id: &str| {
+            let request = GetMachineLoadRequest { app_id, machine_id: machine_id.into() };
+            w.machines.clone().get_machine_load(request).await.map(|a| a.into_inner().samples)
+        };
+        assert_eq!(series(tenant.app_id, &host.id).await.unwrap(), []);
+        for round in 0..30 * 4 {
+            w.clock.advance(Duration::from_secs(900));
+            beat(w, &host, (Some(f64::from(round) / 4.0), None, Some(1.0))).await;
+        }
+        let samples = series(tenant.app_id, &host.id).await.unwrap();
+        assert_eq!(samples.len(), 24);
+        let cpu: Vec<f64> = samples.iter().map(|s| s.cpu_percent.unwrap()).collect();
+        assert!(cpu.windows(2).all(|w| (w[1] - w[0] - 1.0).abs() < 1e-9), "{cpu:?}");
+        assert!(samples.iter().all(|s| s.memory_percent.is_none() && s.disk_percent == Some(1.0)));
+        w.clock.advance(Duration::from_secs(20 * 3600));
+        assert!(series(tenant.app_id, &host.id).await.unwrap().len() < 5, "what is older than a day is not told");
+        assert_eq!(reason(series(neighbour.app_id, &host.id).await), Reason::MachineUnknown);
+        assert_eq!(fields(series(tenant.app_id, "x").await), ["machine_id"]);
+    }
+}
