@@ -21,7 +21,7 @@ mod web_site;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use account::Names;
-pub use account::{Account, LoginType, PasswordStatus};
+pub use account::{Account, AuthorizedKey, LoginType, PasswordStatus};
 pub use database_instance::{DatabaseInstance, DatabaseKind};
 pub use environment_variable::{EnvironmentVariable, VariableScope};
 pub use jar_package::{JarKind, JarPackage, JarProcess};

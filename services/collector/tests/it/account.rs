@@ -4,7 +4,7 @@ use std::process::Command;
 use cwpp_collector::class::{Account, Class, ClassSnapshot, Item, LoginType, Outcome, PasswordStatus};
 use serde_json::Value;
 
-use crate::{Host, command, is_root, items};
+use crate::{Host, command, is_root, items, tool};
 
 /// What `getent` says: name to uid, gid, home and shell.
 fn getent() -> BTreeMap<String, (u64, u64, String, String)> {
@@ -104,6 +104,28 @@ fn groups_passwords_keys_rules_and_logins_come_together() {
     assert_eq!((bob.login_type, bob.password_status), (Some(LoginType::None), Some(PasswordStatus::Locked)));
     assert_eq!(bob.last_login_time, None);
     assert!(!serde_json::to_string(&snapshot.items).unwrap().contains("secret"));
+}
+
+#[test]
+fn keys_have_the_fingerprints_that_ssh_keygen_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    let keygen = |arguments: &[&str]| {
+        let output = Command::new(tool("ssh-keygen")).args(arguments).arg("-f").arg(&path).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    keygen(&["-q", "-t", "ed25519", "-N", "", "-C", "ann at her laptop"]);
+    let told = keygen(&["-l"]);
+    let public = std::fs::read_to_string(path.with_extension("pub")).unwrap();
+    let file = format!("# mine\ncommand=\"echo \\\"a b\\\"\",no-pty {public}{public}ssh-rsa no!base64 x\n");
+    let host = Host::new().with("etc/passwd", PASSWD).with("home/ann/.ssh/authorized_keys", file);
+    let ann = account(&host.read(Class::Account), "ann");
+    // Three lines open the account or would; two are one key, one is none that can be made out.
+    assert_eq!((ann.authorized_keys, ann.keys.len()), (Some(3), 1));
+    let key = &ann.keys[0];
+    assert_eq!((key.kind.as_str(), key.comment.as_str()), ("ssh-ed25519", "ann at her laptop"));
+    assert_eq!(told.split_whitespace().nth(1), Some(key.fingerprint.as_str()));
 }
 
 #[test]

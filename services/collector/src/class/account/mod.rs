@@ -16,6 +16,8 @@ use std::collections::{BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+pub use authorized_keys::AuthorizedKey;
+
 use super::{Class, ClassSnapshot, Item, Outcome};
 use crate::{ReadError, Root};
 pub(crate) use names::Names;
@@ -90,6 +92,8 @@ pub struct Account {
     /// How many keys are authorized.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorized_keys: Option<u32>,
+    /// Those keys, as far as they can be made out; at most 200.
+    pub keys: Vec<AuthorizedKey>,
     /// The state of the password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_status: Option<PasswordStatus>,
@@ -193,7 +197,8 @@ impl Sources {
             user.fields.truncated.push("groups".to_owned());
         }
         let shadow = shadow::of(&user, self.shadow.as_ref());
-        let keys = self.keys.count(root, &user.name, &user.home);
+        let found = self.keys.keys(root, &user.name, &user.home, &mut user.fields);
+        let keys = found.as_ref().map(|found| found.count);
         let password = shadow.as_ref().map(|shadow| shadow.has_password());
         let login_type = match (keys.map(|n| n > 0), password) {
             (Some(true), Some(true)) => Some(LoginType::Both),
@@ -217,6 +222,7 @@ impl Sources {
             is_enabled,
             login_type,
             authorized_keys: keys,
+            keys: found.map(|found| found.keys).unwrap_or_default(),
             password_status: shadow.as_ref().map(|shadow| shadow.status(now)),
             password_changed_time: shadow.as_ref().and_then(shadow::Shadow::changed),
             password_expire_time: shadow.as_ref().and_then(shadow::Shadow::password_expires),

@@ -1,7 +1,7 @@
 use cwpp_contracts::inventory::v1 as inventory;
 
 use super::time;
-use crate::class::{Account, LoginType, PasswordStatus};
+use crate::class::{Account, AuthorizedKey, LoginType, PasswordStatus};
 
 pub(super) fn message(account: &Account) -> inventory::Account {
     let login_type = match account.login_type {
@@ -38,6 +38,14 @@ pub(super) fn message(account: &Account) -> inventory::Account {
         last_login_source: account.last_login_address.clone().unwrap_or_default(),
         last_login_terminal: account.last_login_terminal.clone().unwrap_or_default(),
         escaped: account.escaped,
-        keys: Vec::new(),
+        keys: account.keys.iter().map(key).collect(),
+    }
+}
+
+fn key(key: &AuthorizedKey) -> inventory::AuthorizedKey {
+    inventory::AuthorizedKey {
+        kind: key.kind.clone(),
+        fingerprint: key.fingerprint.clone(),
+        comment: key.comment.clone(),
     }
 }
