@@ -1,5 +1,6 @@
 //! Assets: what is found on machines, class by class.
 
+pub mod account_change;
 pub mod apply;
 pub mod batch;
 pub mod budget;
@@ -18,5 +19,6 @@ mod rpc;
 pub mod sieve;
 pub mod snapshot;
 pub mod store;
+pub mod tally;
 pub mod token;
 pub mod watch;

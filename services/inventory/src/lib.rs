@@ -37,7 +37,10 @@ pub fn registry() -> Registry {
     registry
         .erasable(asset::snapshot::Entity, Operational)
         .erasable(asset::count::folded::Entity, Operational)
-        .erasable(asset::count::delta::Entity, Operational)
+        .erasable(asset::count::days::Entity, Operational)
+        .erasable(asset::count::value::Entity, Resource)
+        .erasable(asset::count::delta::Entity, Resource)
+        .erasable(asset::account_change::Entity, Resource)
         .erasable(collection::entity::machine::Entity, Configuration)
         .erasable(collection::entity::policy::Entity, Configuration)
         .erasable(machine::removal::Entity, Operational)

@@ -1,5 +1,6 @@
 //! The schema of inventory: one statement a step, never changed after a release.
 
+mod counts;
 mod hosts;
 mod software;
 
@@ -8,44 +9,28 @@ use cwpp_storage::migrate::{Migration, Table};
 /// Returns the steps in order.
 pub(crate) fn all() -> Vec<Migration> {
     let (machines, collection) = (crate::machine::schema::steps(), crate::collection::migrations());
-    [machines, snapshots(), accounts(), system_packages(), hosts::all(), software::all(), collection].concat()
+    [machines, snapshots(), counts::all(), accounts(), system_packages(), hosts::all(), software::all(), collection]
+        .concat()
 }
 
 fn snapshots() -> Vec<Migration> {
-    vec![
-        Migration::table(
-            "1101_asset_snapshot",
-            Table::of_tenant("asset_snapshot")
-                .uuid("machine_id")
-                .small("asset_class")
-                .bytes("digest", 64)
-                .uuid("fingerprint")
-                .big("token_us")
-                .big("items")
-                .big("found")
-                .bool("complete")
-                .time("applied_at")
-                .version()
-                .key(&["app_id", "machine_id", "asset_class"]),
-        ),
-        Migration::table(
-            "1102_asset_class_count",
-            Table::of_tenant("asset_class_count")
-                .small("asset_class")
-                .big("items")
-                .big("machines")
-                .key(&["app_id", "asset_class"]),
-        ),
-        Migration::table(
-            "1103_asset_count_delta",
-            Table::of_tenant("asset_count_delta")
-                .uuid("delta_id")
-                .small("asset_class")
-                .big("items")
-                .big("machines")
-                .key(&["app_id", "delta_id"]),
-        ),
-    ]
+    vec![Migration::table(
+        "1101_asset_snapshot",
+        Table::of_tenant("asset_snapshot")
+            .uuid("machine_id")
+            .small("asset_class")
+            .bytes("digest", 64)
+            .uuid("fingerprint")
+            .big("token_us")
+            .big("items")
+            .big("found")
+            .int("new_day")
+            .big("new_items")
+            .bool("complete")
+            .time("applied_at")
+            .version()
+            .key(&["app_id", "machine_id", "asset_class"]),
+    )]
 }
 
 /// A class's table up to its own columns.

@@ -18,7 +18,12 @@ pub fn split(mut rows: usize) -> impl Iterator<Item = usize> {
 
 /// Splits keys into lists of few lengths, the last filled up by repeating a key.
 pub fn padded(keys: &[Uuid]) -> impl Iterator<Item = Vec<Uuid>> {
-    keys.chunks(1000).map(|chunk| {
+    filled(keys)
+}
+
+/// Splits values into lists of few lengths, the last filled up by repeating a value.
+pub fn filled<T: Copy>(values: &[T]) -> impl Iterator<Item = Vec<T>> {
+    values.chunks(1000).map(|chunk| {
         let size = KEYS.into_iter().find(|s| *s >= chunk.len()).unwrap_or(chunk.len());
         let mut list = chunk.to_vec();
         if let Some(last) = chunk.last() {

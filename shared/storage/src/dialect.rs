@@ -78,6 +78,17 @@ impl Dialect {
         }
     }
 
+    /// Begins a transaction that only reads, and sees the database as it is now for all of its statements.
+    pub fn begin_reading(self) -> &'static str {
+        match self {
+            Self::MySql => {
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+            }
+            // The first statement fixes what is seen.
+            Self::Sqlite => "BEGIN",
+        }
+    }
+
     /// Locks the rows of a SELECT against deletion and change, not against other readers of this kind.
     /// On SQLite the transaction itself is the lock.
     pub fn shared_lock(self) -> &'static str {

@@ -49,12 +49,12 @@ impl Session {
         })
     }
 
-    /// Begins a transaction, with a first statement in the same round trip whose rows are returned.
+    /// Begins a transaction by this statement, with a first one in the same round trip whose rows are returned.
     pub(crate) async fn begin(
         dialect: Dialect,
         raw: Raw,
         limit: Duration,
-        lock_wait: Option<Duration>,
+        (begin, lock_wait): (&str, Option<Duration>),
         first: &str,
     ) -> StoreResult<(Arc<Self>, Vec<QueryResult>)> {
         let mut line = Line::new(raw);
@@ -64,7 +64,7 @@ impl Session {
             sql.push_str(&dialect.lock_wait(wait));
             sql.push_str("; ");
         }
-        sql.push_str(dialect.begin());
+        sql.push_str(begin);
         if !first.is_empty() {
             sql.push_str("; ");
             sql.push_str(first);

@@ -27,6 +27,8 @@ const LOCK_WAIT: Duration = Duration::from_secs(1);
 const SEAL_WAIT: Duration = Duration::from_secs(3);
 /// Longest life of a transaction of a purge, which nobody waits for: the tenant is sealed.
 const CHUNK: Duration = Duration::from_secs(5);
+/// Longest read of what was there at one moment: while it lasts, the database keeps what others replace.
+const MOMENT: Duration = Duration::from_secs(60);
 /// Longest life of a transaction that holds no fence row.
 const SYSTEM: Duration = Duration::from_secs(10);
 
@@ -97,6 +99,32 @@ impl Db {
         }
         .await;
         session.release().await;
+        result.map_err(answer)
+    }
+
+    /// Reads the tenant's data as it was at one moment, in however many statements.
+    pub async fn read_at_once<T, F, Fut>(&self, scope: &TenantScope, work: F) -> Result<T>
+    where
+        F: Fn(TenantRead) -> Fut + Send + Sync,
+        Fut: Future<Output = StoreResult<T>> + Send,
+        T: Send,
+    {
+        let first = fence_sql(scope.app_id(), "");
+        let mut broken = 0;
+        let (session, rows) = loop {
+            let raw = self.pools().reader().await?;
+            let begin = (self.dialect().begin_reading(), None);
+            match Session::begin(self.dialect(), raw, MOMENT, begin, &first).await {
+                Err(StoreError::Database(e)) if broken < BROKEN && is_broken(&e) => broken += 1,
+                other => break other.map_err(answer)?,
+            }
+        };
+        let result = async {
+            let fence = admitted(Want::Read, &rows)?;
+            work(TenantRead { session: session.clone(), fence }).await
+        }
+        .await;
+        session.rollback().await;
         result.map_err(answer)
     }
 
@@ -261,7 +289,8 @@ impl Db {
         let mut broken = 0;
         loop {
             let raw = self.pools().writer().await?;
-            match Session::begin(self.dialect(), raw, how.limit, how.lock_wait, &how.first).await {
+            let begin = (self.dialect().begin(), how.lock_wait);
+            match Session::begin(self.dialect(), raw, how.limit, begin, &how.first).await {
                 Err(StoreError::Database(e)) if broken < BROKEN && is_broken(&e) => broken += 1,
                 other => return other,
             }

@@ -207,6 +207,27 @@ impl AssetService for Services {
         Err(Status::unimplemented(""))
     }
 
+    async fn list_top_values(
+        &self,
+        _: Request<inventory::ListTopValuesRequest>,
+    ) -> Answer<inventory::ListTopValuesResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn check_asset_counts(
+        &self,
+        _: Request<inventory::CheckAssetCountsRequest>,
+    ) -> Answer<inventory::CheckAssetCountsResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn list_account_changes(
+        &self,
+        _: Request<inventory::ListAccountChangesRequest>,
+    ) -> Answer<inventory::ListAccountChangesResponse> {
+        Err(Status::unimplemented(""))
+    }
+
     type ExportAssetsStream = tokio_stream::Empty<Result<inventory::ExportAssetsResponse, Status>>;
 
     async fn export_assets(&self, _: Request<inventory::ExportAssetsRequest>) -> Answer<Self::ExportAssetsStream> {

@@ -6,13 +6,16 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use cwpp_access::TenantScope;
 use cwpp_chassis::{Error, Reason, Result, deadline};
+use cwpp_contracts::inventory::v1::AssetClass;
 use cwpp_storage::{Db, StoreResult, TenantTx, fault};
 use uuid::Uuid;
 
+use super::account_change::History;
 use super::batch::Batch;
 use super::class::fingerprint;
-use super::count::{self, Count};
-use super::diff::Diff;
+use super::count::{self, Change};
+use super::row::Pick;
+use super::tally::Work;
 use super::{snapshot, store, watch};
 use crate::machine;
 use crate::machine::ops::machine_unknown;
@@ -70,7 +73,7 @@ struct Progress {
 
 #[derive(Debug, Clone)]
 struct Slicing {
-    diff: Diff,
+    work: Work,
     /// Rows written.
     at: usize,
     /// The snapshot's version after the last slice.
@@ -133,7 +136,7 @@ async fn step(
         }
     }
     let mut progress = so_far.clone();
-    let mut counts: BTreeMap<i16, Count> = BTreeMap::new();
+    let mut counts: BTreeMap<i16, Change> = BTreeMap::new();
     let (mut room, mut told) = (slice, false);
     for (class, old) in left.iter().zip(snapshots) {
         if old.token_us > report.token_us {
@@ -142,31 +145,41 @@ async fn step(
         let slicing = match progress.slicing.take() {
             Some(slicing) if slicing.version == old.version => slicing,
             Some(_) => return Err(stale("another report came in between: negotiate again", "overtaken").into()),
-            None => Slicing { diff: compare(tx, report, class, &old).await?, at: 0, version: old.version },
+            None => {
+                let work = begin(tx, report, class, &old).await?;
+                let slicing = Slicing { work, at: 0, version: old.version };
+                if slicing.work.diff.rows() > slice && !old.is_new() {
+                    // What was read is much as well: it has this transaction, and each slice one of its own.
+                    progress.slicing = Some(slicing);
+                    break;
+                }
+                slicing
+            }
         };
-        let Slicing { diff, at, .. } = slicing;
-        let rest = diff.rows() - at;
+        let Slicing { mut work, at, .. } = slicing;
+        let rest = work.diff.rows() - at;
         if rest > room && room < slice {
             // It begins a transaction of its own.
             break;
         }
         let to = at + rest.min(room);
-        let (removed, written) = diff.part(at, to);
-        store::remove(tx, report.machine_id, class.batch.class, removed).await?;
-        store::write(tx, report.machine_id, &class.batch, written, now).await?;
+        let change = write(tx, report.machine_id, class, &mut work, (at, to), (now, &old)).await?;
         room -= to - at;
         told |= to > at && watch::is_told(class.batch.class);
-
-        let added = written.iter().filter(|(_, new)| *new).count() as i64;
-        let change = Count { items: added - removed.len() as i64, machines: i64::from(old.is_new()) };
-        counts.insert(old.asset_class, change);
+        let (new_day, new_items) = newest(&old, &change);
+        let diff = &work.diff;
         let complete = to == diff.rows();
         let new = snapshot::Model {
             digest: if complete { class.digest.clone() } else { Vec::new() },
-            fingerprint: fingerprint(class.batch.class, tx.scope_epoch(), class.collected_since),
+            fingerprint: match complete || old.was_whole() {
+                true => fingerprint(class.batch.class, tx.scope_epoch(), class.collected_since),
+                false => old.fingerprint,
+            },
             token_us: report.token_us,
-            items: old.items + change.items,
+            items: old.items + change.total.items,
             found: class.found.into(),
+            new_day,
+            new_items,
             complete,
             ..old.clone()
         };
@@ -176,7 +189,8 @@ async fn step(
             snapshot::put(tx, snapshot::Model { applied_at: now, version, ..new }).await?;
         }
         if !complete {
-            progress.slicing = Some(Slicing { diff, at: to, version });
+            counts.insert(old.asset_class, change);
+            progress.slicing = Some(Slicing { work, at: to, version });
             break;
         }
         progress.done.push(Applied {
@@ -185,6 +199,7 @@ async fn step(
             removed: diff.removed.len() as u32,
             unchanged: diff.unchanged,
         });
+        counts.insert(old.asset_class, change);
     }
     count::add(tx, &counts).await?;
     if told {
@@ -194,13 +209,62 @@ async fn step(
     Ok(progress)
 }
 
-async fn compare(tx: &TenantTx, report: &Report, class: &Reported, old: &snapshot::Model) -> StoreResult<Diff> {
-    let stored = match old.is_new() {
-        // Nothing was ever stored, so there is nothing to read.
-        true => Vec::new(),
-        false => store::hashes(tx, class.batch.class, report.machine_id).await?,
-    };
-    Ok(Diff::between(&stored, class.batch.entries()))
+async fn begin(tx: &TenantTx, report: &Report, class: &Reported, old: &snapshot::Model) -> StoreResult<Work> {
+    match old.is_new() {
+        true => Ok(Work::first(class)),
+        false => Work::begin(tx, report.machine_id, class, has_history(class, old)).await,
+    }
+}
+
+/// Says whether changes of the class are kept: those of accounts, from the first whole report on.
+fn has_history(class: &Reported, old: &snapshot::Model) -> bool {
+    class.batch.class.class() == AssetClass::Account && old.was_whole()
+}
+
+/// Writes a part of the work, and returns what that changes in the counts.
+async fn write(
+    tx: &TenantTx,
+    machine_id: Uuid,
+    class: &Reported,
+    work: &mut Work,
+    (from, to): (usize, usize),
+    (now, old): (DateTime<Utc>, &snapshot::Model),
+) -> StoreResult<Change> {
+    let mut change = Change::default();
+    change.total.machines = i64::from(old.is_new());
+    let mut history = has_history(class, old).then(|| History::new(machine_id, now));
+    let diff = std::mem::take(&mut work.diff);
+    let (removed, written) = diff.part(from, to);
+    store::remove(tx, machine_id, class.batch.class, removed).await?;
+    for key in removed {
+        work.removed(*key, &mut change);
+        if let Some(history) = &mut history {
+            history.add(work.before(*key), None);
+        }
+    }
+    let (today, mut pick) = (count::day(now), Pick::of(class.batch.class));
+    store::write(tx, machine_id, &class.batch, written, now, |entry, item| {
+        work.written(entry.key, pick.value(class.batch.class, item), today, &mut change);
+        if let Some(history) = &mut history {
+            history.add(work.before(entry.key), Some(item));
+        }
+    })
+    .await?;
+    if let Some(history) = history {
+        history.write(tx).await?;
+    }
+    work.diff = diff;
+    change.settle();
+    Ok(change)
+}
+
+/// Returns the newest day on which an item of the machine was first seen, and how many were.
+fn newest(old: &snapshot::Model, change: &Change) -> (i32, i64) {
+    let changed = |day: i32| change.days.get(&day).copied().unwrap_or_default();
+    match change.days.iter().rfind(|(day, items)| **day > old.new_day && **items > 0) {
+        Some((day, items)) => (*day, *items),
+        None => (old.new_day, old.new_items + changed(old.new_day)),
+    }
 }
 
 fn stale(message: &str, cause: &str) -> Error {

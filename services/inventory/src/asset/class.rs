@@ -24,7 +24,7 @@ use chrono::{DateTime, Utc};
 use cwpp_chassis::Violations;
 use cwpp_contracts::common::v1::{StringMatch, string_match::How};
 use cwpp_contracts::inventory::v1::AssetClass;
-use cwpp_contracts::inventory::v1::asset_item::Item;
+pub use cwpp_contracts::inventory::v1::asset_item::Item;
 use cwpp_contracts::inventory::v1::asset_query::Query;
 use cwpp_storage::{HasTenant, Registry};
 use prost_types::Timestamp;
@@ -172,6 +172,9 @@ pub trait Class: std::fmt::Debug + Send + Sync {
     fn columns(&self) -> &'static [Column];
     /// Every order of its rows, each with its own index.
     fn orders(&self) -> &'static [Order];
+    /// The one of its own columns whose values are counted, over all machines: a text of at most 255 characters that is
+    /// never absent, or a number or stored enum, which is counted as its digits.
+    fn counted(&self) -> &'static str;
     /// Most items of a report.
     fn cap(&self) -> u32 {
         CAP
@@ -305,7 +308,7 @@ pub fn drive(column: &'static str, by: &StringMatch, field: &str, violations: &m
 }
 
 /// Returns the first text after all those that start with `prefix`; none where there is no such text.
-fn successor(prefix: &str) -> Option<String> {
+pub fn successor(prefix: &str) -> Option<String> {
     let mut text = prefix.to_owned();
     while let Some(last) = text.pop() {
         let next = if last == '\u{d7ff}' { Some('\u{e000}') } else { char::from_u32(last as u32 + 1) };
@@ -384,6 +387,14 @@ mod tests {
             indexes.sort_unstable();
             indexes.dedup();
             assert_eq!(indexes.len(), class.orders().len(), "{class:?}");
+        }
+    }
+
+    #[test]
+    fn every_class_counts_a_steady_column_of_its_own() {
+        for class in CLASSES {
+            let counted = class.columns().iter().find(|c| c.name == class.counted());
+            assert!(counted.is_some_and(|c| !c.volatile), "{class:?}");
         }
     }
 

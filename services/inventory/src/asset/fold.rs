@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cwpp_access::{AppId, Job, SystemScope};
+use cwpp_access::{AppId, Job, SystemScope, TenantScope};
 use cwpp_chassis::{Reason, Result};
 use cwpp_storage::Db;
 use cwpp_storage::lease;
@@ -31,28 +31,28 @@ pub async fn run(db: Db, interval: Duration) {
 
 /// Folds what is pending of every tenant.
 pub async fn once(db: &Db, scope: &SystemScope) -> Result<()> {
-    for app_id in db.system_read(scope, |read| async move { count::tenants(&read).await }).await? {
-        let tenant = scope.tenant(AppId::from_row(app_id));
-        loop {
-            match db.write(&tenant, |tx| async move { count::fold(&tx).await }).await {
-                Ok(0) => break,
-                Ok(_) => {}
-                // Not to be written any more, or not by this round.
-                Err(e)
-                    if matches!(
-                        e.reason(),
-                        Reason::TenantFenced
-                            | Reason::TenantReadOnly
-                            | Reason::TenantUnknown
-                            | Reason::TenantOpening
-                            | Reason::AlreadyExists
-                    ) =>
-                {
-                    break;
-                }
-                Err(e) => return Err(e),
-            }
-        }
+    for (app_id, class) in db.system_read(scope, |read| async move { count::pending(&read).await }).await? {
+        all(db, &scope.tenant(AppId::from_row(app_id)), class).await?;
     }
     Ok(())
+}
+
+/// Folds what is pending of a class.
+pub async fn all(db: &Db, scope: &TenantScope, class: i16) -> Result<()> {
+    loop {
+        match db.write(scope, |tx| async move { count::fold(&tx, class).await }).await {
+            Ok(0) => return Ok(()),
+            Ok(rows) => metrics::counter!("inventory_count_deltas_folded_total").increment(rows),
+            // Not to be written any more.
+            Err(e)
+                if matches!(
+                    e.reason(),
+                    Reason::TenantFenced | Reason::TenantReadOnly | Reason::TenantUnknown | Reason::TenantOpening
+                ) =>
+            {
+                return Ok(());
+            }
+            Err(e) => return Err(e),
+        }
+    }
 }

@@ -5,18 +5,24 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use cwpp_access::{Incoming, TenantScope};
-use cwpp_chassis::{Clock, Result};
+use cwpp_chassis::{Clock, Error, Result};
 use cwpp_contracts::common::v1::Page as WirePage;
-use cwpp_contracts::inventory::v1::{Asset, ListAssetsRequest, ReportAssetsRequest};
+use cwpp_contracts::inventory::v1::{
+    AccountChange, Asset, ListAccountChangesRequest, ListAssetsRequest, ListTopValuesRequest, ReportAssetsRequest,
+};
 use cwpp_storage::Db;
 use cwpp_storage::page::{self, Binding, Page};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::account_change;
 use super::apply::{self, Applied};
 use super::budget::Budget;
+use super::check::timestamp;
 use super::class::CLASSES;
-use super::count::{self, Count};
+use super::count::top::{self, Top};
+use super::count::{self, Count, Total};
+use super::fold;
 use super::query::Asked;
 use super::receive::{self, Received};
 use super::snapshot::{self, Offer, Verdict};
@@ -26,9 +32,11 @@ use crate::keyset::Cursor;
 use crate::machine::contact::{Contact, Contacts};
 use crate::machine::ops::{machine_unknown, not_the_machine};
 use crate::machine::skew::Skew;
-use crate::machine::store;
+use crate::machine::{entity, store};
 
 const LIST: &str = "/cwpp.inventory.v1.AssetService/ListAssets";
+const TOP: &str = "/cwpp.inventory.v1.AssetService/ListTopValues";
+const CHANGES: &str = "/cwpp.inventory.v1.AssetService/ListAccountChanges";
 
 /// The assets of all tenants.
 #[derive(Debug, Clone)]
@@ -74,6 +82,8 @@ pub struct ClassCount {
     pub class: i32,
     /// Items and machines.
     pub count: Count,
+    /// Items that were first seen today (UTC).
+    pub new_today: i64,
     /// When it was applied last, for one machine.
     pub applied_at: Option<DateTime<Utc>>,
     /// Whether the machine has more items than it sent.
@@ -162,19 +172,16 @@ impl Assets {
 
     /// Counts items and machines of every class, of a machine or of the tenant.
     pub async fn count(&self, scope: &TenantScope, machine_id: Option<Uuid>) -> Result<Vec<ClassCount>> {
+        let today = count::day(self.clock.now());
         let Some(machine_id) = machine_id else {
-            let counts = self.db.read(scope, |read| async move { count::read(&read).await }).await?;
+            let counts = self.db.read(scope, |read| async move { count::read(&read, today).await }).await?;
             let of = |class: i32| counts.get(&(class as i16)).copied().unwrap_or_default();
             let all = CLASSES.iter().map(|c| c.class() as i32);
-            return Ok(all
-                .map(|class| ClassCount {
-                    class,
-                    count: of(class),
-                    applied_at: None,
-                    truncated: false,
-                    disabled: false,
-                })
-                .collect());
+            let one = |class| {
+                let Total { count, new } = of(class);
+                ClassCount { class, count, new_today: new, applied_at: None, truncated: false, disabled: false }
+            };
+            return Ok(all.map(one).collect());
         };
         let (snapshots, settings) = self
             .db
@@ -189,9 +196,87 @@ impl Assets {
             let snapshot = by_class.get(&class);
             let count = snapshot.map_or_else(Count::default, |s| Count { items: s.items, machines: 1 });
             let applied_at = snapshot.map(|s| s.applied_at);
+            let (new_today, truncated) =
+                (snapshot.map_or(0, |s| s.new_on(today)), snapshot.is_some_and(|s| s.found > 0));
             let disabled = settings.class(class as i16).off;
-            ClassCount { class, count, applied_at, truncated: snapshot.is_some_and(|s| s.found > 0), disabled }
+            ClassCount { class, count, new_today, applied_at, truncated, disabled }
         };
         Ok(CLASSES.iter().map(|c| one(c.class() as i32)).collect())
+    }
+
+    /// Lists the values of a class with the machines and items that have them, page by page.
+    pub async fn top_values(
+        &self,
+        scope: &TenantScope,
+        request: &ListTopValuesRequest,
+        page: Option<&WirePage>,
+        top: &Top,
+    ) -> Result<(Vec<(count::Value, Count)>, String)> {
+        let now = self.clock.now();
+        let binding = Binding::new(scope.app_id(), TOP, request);
+        let page: Page<top::Place> = Page::read(self.db.keys(), page, &binding, now)?;
+        if self.db.read(scope, |read| async move { top.is_crowded(&read).await }).await? {
+            metrics::counter!("inventory_count_reads_folded_total").increment(1);
+            fold::all(&self.db, scope, top.class).await?;
+        }
+        let (after, size) = (page.after.as_ref(), usize::try_from(page.size).unwrap_or(usize::MAX));
+        let read = self.db.read_at_once(scope, |read| async move { top.page(&read, after, size).await });
+        let (values, next) = read.await?;
+        let token = next.map(|c| page::next(self.db.keys(), &c, &binding, now)).transpose()?.unwrap_or_default();
+        Ok((values, token))
+    }
+
+    /// Lists changes of accounts, newest first, page by page.
+    pub async fn account_changes(
+        &self,
+        scope: &TenantScope,
+        request: &ListAccountChangesRequest,
+        page: Option<&WirePage>,
+        asked: &account_change::Asked,
+    ) -> Result<(Vec<AccountChange>, String)> {
+        let now = self.clock.now();
+        let binding = Binding::new(scope.app_id(), CHANGES, request);
+        let page: Page<account_change::Place> = Page::read(self.db.keys(), page, &binding, now)?;
+        let wanted = &page;
+        let (mut rows, hosts) = self
+            .db
+            .read(scope, |read| async move {
+                let rows = asked.rows(&read, wanted.after.as_ref(), wanted.limit()).await?;
+                let mut ids: Vec<Uuid> = rows.iter().map(|row| row.machine_id).collect();
+                ids.sort_unstable();
+                ids.dedup();
+                let hosts = store::get_many(&read, &ids).await?;
+                Ok((rows, hosts))
+            })
+            .await?;
+        let token = page.cut(self.db.keys(), &mut rows, &binding, now, account_change::Place::of)?;
+        let change = |row: account_change::Model| {
+            Ok(AccountChange {
+                host: hosts.get(&row.machine_id).map(entity::Model::host),
+                account_name: row.name,
+                kind: row.kind.into(),
+                changed_fields: serde_json::from_value(row.fields).map_err(Error::internal)?,
+                change_time: Some(timestamp(row.changed_at)),
+            })
+        };
+        Ok((rows.into_iter().map(change).collect::<Result<_>>()?, token))
+    }
+
+    /// Counts all assets anew; returns what differs by class, and mends it where that is asked for.
+    pub async fn check_counts(&self, scope: &TenantScope, repair: bool) -> Result<Vec<(i32, count::check::Found)>> {
+        let mut differing = Vec::new();
+        for class in CLASSES {
+            let found = count::check::check(&self.db, scope, class).await?;
+            if found.is_nothing() {
+                continue;
+            }
+            let number = class.class() as i32;
+            tracing::warn!(class = class.name(), repair, "counts of assets differ from their rows");
+            if repair {
+                count::check::repair(&self.db, scope, class, &found).await?;
+            }
+            differing.push((number, found));
+        }
+        Ok(differing)
     }
 }

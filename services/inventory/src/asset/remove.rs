@@ -1,41 +1,90 @@
-//! Removes what a machine that is gone reported, with its counts.
+//! Takes items away without a report: of a machine that is deleted, or chosen ones. Counts follow in the same transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use cwpp_storage::{StoreResult, TenantTx};
 use uuid::Uuid;
 
-use super::class::by_number;
-use super::count::{self, Count};
-use super::{snapshot, store};
+use super::class::{Class, by_number};
+use super::count::{self, Change, Value};
+use super::tally::Tally;
+use super::{snapshot, store, watch};
 
-/// Deletes at most `room` assets of a machine, class by class, with what they add to the counts; returns the room that is
-/// left, and has deleted everything where that is not 0.
+/// Removes items of one class of a machine by their keys, and returns how many there were.
+///
+/// The machine's next report of the class is asked for whole, and one that is being written in slices begins anew. A
+/// transaction has a second: give it at most [`super::apply::SLICE`] keys.
+pub async fn items(tx: &TenantTx, machine_id: Uuid, class: &dyn Class, keys: &[Uuid]) -> StoreResult<u64> {
+    let number = class.class() as i16;
+    let Some(snapshot) = snapshot::hold(tx, machine_id, number).await? else { return Ok(0) };
+    let mut keys = keys.to_vec();
+    keys.sort_unstable();
+    keys.dedup();
+    let (removed, change) = take_out(tx, machine_id, class, &keys).await?;
+    if removed > 0 {
+        put(tx, snapshot, &change).await?;
+        count::add(tx, &BTreeMap::from([(number, change)])).await?;
+        if watch::is_told(class) {
+            watch::changed(tx, &[machine_id]).await?;
+        }
+    }
+    Ok(removed)
+}
+
+/// Removes at most `room` items of a machine, class by class, and returns the room that is left: where that is not 0, all of
+/// them are gone, also what was remembered of its reports, and no count knows the machine.
 pub async fn machine(tx: &TenantTx, machine_id: Uuid, mut room: usize) -> StoreResult<usize> {
-    let mut counts: BTreeMap<i16, Count> = BTreeMap::new();
+    let mut changes = BTreeMap::new();
     for snapshot in snapshot::lock_all(tx, machine_id).await? {
-        let keys: Vec<Uuid> = match by_number(snapshot.asset_class.into()) {
+        let number = snapshot.asset_class;
+        // A class of a later release has rows that the registry does not know either.
+        let (removed, mut change) = match by_number(number.into()) {
             Some(class) => {
-                let keys: Vec<Uuid> =
-                    store::hashes(tx, class, machine_id).await?.into_iter().map(|(key, _)| key).take(room).collect();
-                store::remove(tx, machine_id, class, &keys).await?;
-                keys
+                let keys = store::keys(tx, class, machine_id, room as u64).await?;
+                take_out(tx, machine_id, class, &keys).await?
             }
-            // A class of a later release, whose rows the registry knows as little.
-            None => Vec::new(),
+            None => (0, Change::default()),
         };
-        room -= keys.len();
-        let count = counts.entry(snapshot.asset_class).or_default();
-        count.items -= keys.len() as i64;
+        room -= usize::try_from(removed).unwrap_or(room).min(room);
         if room == 0 {
-            let items = snapshot.items - keys.len() as i64;
-            snapshot::put(tx, snapshot::Model { items, complete: false, version: snapshot.version + 1, ..snapshot })
-                .await?;
+            // There may be more of it.
+            put(tx, snapshot, &change).await?;
+            changes.insert(number, change);
             break;
         }
-        count.machines -= i64::from(!snapshot.is_new());
-        snapshot::delete(tx, machine_id, snapshot.asset_class).await?;
+        change.total.machines -= i64::from(!snapshot.is_new());
+        changes.insert(number, change);
+        snapshot::delete(tx, machine_id, number).await?;
     }
-    count::add(tx, &counts).await?;
+    count::add(tx, &changes).await?;
     Ok(room)
+}
+
+/// Deletes rows of a machine whose snapshot is locked, and returns what that changes in the counts.
+async fn take_out(tx: &TenantTx, machine_id: Uuid, class: &dyn Class, keys: &[Uuid]) -> StoreResult<(u64, Change)> {
+    let before = store::before(tx, class, machine_id, keys, false).await?;
+    let mut change = Change::default();
+    if before.is_empty() {
+        return Ok((0, change));
+    }
+    let mut there: HashMap<Value, i64> = before.values().map(|row| (row.value.clone(), 0)).collect();
+    store::held(tx, class, machine_id, &mut there).await?;
+    let mut tally = Tally::of(there);
+    let mut keys: Vec<Uuid> = before.keys().copied().collect();
+    keys.sort_unstable();
+    store::remove(tx, machine_id, class, &keys).await?;
+    for row in before.values() {
+        change.total.items -= 1;
+        *change.days.entry(row.day).or_default() -= 1;
+        tally.put(&row.value, -1, &mut change);
+    }
+    change.settle();
+    Ok((before.len() as u64, change))
+}
+
+/// Writes a snapshot whose rows are not those of its digest any more.
+async fn put(tx: &TenantTx, old: snapshot::Model, change: &Change) -> StoreResult<()> {
+    let new_items = old.new_items + change.days.get(&old.new_day).copied().unwrap_or_default();
+    let (items, version) = (old.items + change.total.items, old.version + 1);
+    snapshot::put(tx, snapshot::Model { digest: Vec::new(), items, new_items, version, ..old }).await
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::Value;
 use uuid::Uuid;
 
-use super::class::Column;
+use super::class::{Class, Column, Item};
 use super::natural_key::short;
 
 /// Takes the values of a class's own columns, in the order of [`super::class::Class::columns`].
@@ -121,6 +121,85 @@ impl Sink for RowHash<'_> {
             Some(at) => self.put(6, &at.timestamp_micros().to_le_bytes()),
             None => self.put(7, &[]),
         }
+    }
+}
+
+/// Picks one value out of a row: what is counted of it.
+#[derive(Debug, Default)]
+pub struct Pick {
+    column: usize,
+    at: usize,
+    value: String,
+}
+
+impl Pick {
+    /// Makes a pick of a class's counted column.
+    pub fn of(class: &dyn Class) -> Self {
+        let column = class.columns().iter().position(|c| c.name == class.counted()).unwrap_or(usize::MAX);
+        Self { column, ..Self::default() }
+    }
+
+    /// Returns the counted value of an item.
+    pub fn value(&mut self, class: &dyn Class, item: &Item) -> &str {
+        self.at = 0;
+        self.value.clear();
+        class.store(item, self);
+        &self.value
+    }
+
+    fn is_next(&mut self) -> bool {
+        self.at += 1;
+        self.at == self.column + 1
+    }
+
+    fn digits(&mut self, number: i64) {
+        if self.is_next() {
+            self.value = number.to_string();
+        }
+    }
+}
+
+impl Sink for Pick {
+    fn text(&mut self, value: &str) {
+        if self.is_next() {
+            self.value.push_str(value);
+        }
+    }
+
+    fn texts(&mut self, _: &[String]) {
+        self.is_next();
+    }
+
+    fn records(&mut self, _: &[Vec<String>]) {
+        self.is_next();
+    }
+
+    fn bytes(&mut self, _: &[u8]) {
+        self.is_next();
+    }
+
+    fn number(&mut self, _: Option<u32>) {
+        self.is_next();
+    }
+
+    fn big(&mut self, _: Option<i64>) {
+        self.is_next();
+    }
+
+    fn small(&mut self, value: i16) {
+        self.digits(value.into());
+    }
+
+    fn unsigned(&mut self, value: u32) {
+        self.digits(value.into());
+    }
+
+    fn flag(&mut self, _: Option<bool>) {
+        self.is_next();
+    }
+
+    fn time(&mut self, _: Option<DateTime<Utc>>) {
+        self.is_next();
     }
 }
 

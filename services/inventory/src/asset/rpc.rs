@@ -3,14 +3,23 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::DateTime;
 use cwpp_access::ops::AssetServiceOps;
 use cwpp_access::{Incoming, Outgoing, SystemScope, TenantScope};
 use cwpp_chassis::{Result, Violations};
+use cwpp_contracts::common::v1::Page;
+use cwpp_contracts::common::v1::string_match::How;
 use cwpp_contracts::inventory::v1 as api;
+use cwpp_contracts::inventory::v1::count_difference::Of;
 use futures::StreamExt;
 use futures::stream::try_unfold;
 
+use super::account_change;
 use super::check::{instant, timestamp};
+use super::class::by_number;
+use super::count::check::Found;
+use super::count::top::{Filter, Top};
+use super::count::{self, Change, Count};
 use super::ops::{Assets, ClassCount, Outcome};
 use super::query;
 use super::receive::check_classes;
@@ -20,6 +29,8 @@ use crate::keyset::Cursor;
 use crate::machine::skew::duration;
 use crate::machine::{self, bytes};
 
+/// Most differences that a check of the counts answers.
+const DIFFERENCES: usize = 1000;
 /// Rows of one message of an export.
 const EXPORTED: u64 = 1000;
 
@@ -105,12 +116,52 @@ impl AssetServiceOps for Assets {
             asset_class: c.class,
             items: c.count.items.unsigned_abs(),
             machines: c.count.machines.unsigned_abs(),
+            new_today: c.new_today.unsigned_abs(),
             applied_time: c.applied_at.map(timestamp),
             truncated: c.truncated,
             disabled: c.disabled,
         };
         let counts = self.count(&scope, machine_id).await?;
         Ok(api::ListAssetCountsResponse { counts: counts.into_iter().map(count).collect() })
+    }
+
+    async fn list_top_values(
+        &self,
+        scope: TenantScope,
+        mut request: api::ListTopValuesRequest,
+    ) -> Result<api::ListTopValuesResponse> {
+        let page = request.page.take();
+        let top = ask_top(&request, page.as_ref())?;
+        let (values, next_page_token) = self.top_values(&scope, &request, page.as_ref(), &top).await?;
+        let value = |(value, count): (count::Value, Count)| api::TopValue {
+            value: value.to_string(),
+            machines: count.machines.unsigned_abs(),
+            items: count.items.unsigned_abs(),
+        };
+        Ok(api::ListTopValuesResponse { values: values.into_iter().map(value).collect(), next_page_token })
+    }
+
+    async fn check_asset_counts(
+        &self,
+        scope: TenantScope,
+        request: api::CheckAssetCountsRequest,
+    ) -> Result<api::CheckAssetCountsResponse> {
+        let found = self.check_counts(&scope, request.repair).await?;
+        let mut differences: Vec<_> = found.iter().flat_map(|(class, found)| differences(*class, found)).collect();
+        let total = differences.len() as u64;
+        differences.truncate(DIFFERENCES);
+        Ok(api::CheckAssetCountsResponse { differences, total, repaired: request.repair && total > 0 })
+    }
+
+    async fn list_account_changes(
+        &self,
+        scope: TenantScope,
+        mut request: api::ListAccountChangesRequest,
+    ) -> Result<api::ListAccountChangesResponse> {
+        let page = request.page.take();
+        let asked = ask_changes(&request, page.as_ref())?;
+        let (changes, next_page_token) = self.account_changes(&scope, &request, page.as_ref(), &asked).await?;
+        Ok(api::ListAccountChangesResponse { changes, next_page_token })
     }
 
     async fn export_assets(
@@ -162,4 +213,73 @@ async fn go_on(
     cursor: Cursor,
 ) -> Result<(Vec<api::Asset>, Option<Cursor>)> {
     assets.page(scope, asked, Some(&cursor), EXPORTED).await
+}
+
+/// Translates what differs in a class.
+fn differences(asset_class: i32, found: &Found) -> Vec<api::CountDifference> {
+    let one = |of: Of, items: i64, machines: i64| api::CountDifference { asset_class, of: Some(of), items, machines };
+    let Change { total, days, values } = &found.tenant;
+    let mut all = Vec::new();
+    if *total != Count::default() {
+        all.push(one(Of::Whole(api::CountedClass {}), total.items, total.machines));
+    }
+    let date = |day: i32| DateTime::from_timestamp(i64::from(day) * 86_400, 0).unwrap_or_default();
+    all.extend(days.iter().map(|(day, items)| one(Of::Day(date(*day).format("%F").to_string()), *items, 0)));
+    all.extend(values.iter().map(|(value, count)| one(Of::Value(value.to_string()), count.items, count.machines)));
+    all.extend(found.machines.iter().map(|(id, items)| one(Of::MachineId(id.to_string()), *items, 0)));
+    all
+}
+
+/// Checks a question for values.
+fn ask_top(request: &api::ListTopValuesRequest, page: Option<&Page>) -> Result<Top> {
+    let mut violations = Violations::new();
+    let class = by_number(request.asset_class);
+    violations.check(class.is_some(), "asset_class", "must be a class of this service");
+    let filter = match request.value.as_ref().map(|by| by.how.as_ref()) {
+        None => Filter::All,
+        Some(Some(How::Exact(text))) => Filter::Exact(length("value.exact", text, 1, &mut violations)),
+        Some(Some(How::Prefix(text))) => Filter::Prefix(length("value.prefix", text, 1, &mut violations)),
+        Some(Some(How::Contains(text))) => Filter::Contains(length("value.contains", text, 3, &mut violations)),
+        Some(None) => {
+            violations.push("value", "exactly one way of comparing must be set");
+            Filter::All
+        }
+    };
+    let order = api::ValueOrder::try_from(request.order);
+    violations.check(order.is_ok(), "order", format!("{} is no value of this enum", request.order));
+    violations.check(page.is_none_or(|p| p.page_size >= 0), "page.page_size", "must not be negative");
+    violations.finish()?;
+    // A single value is found in its own order.
+    let by_machines = order != Ok(api::ValueOrder::Value) && !matches!(filter, Filter::Exact(_));
+    Ok(Top { class: class.map_or(0, |c| c.class() as i16), filter, by_machines })
+}
+
+fn length(field: &str, text: &str, least: usize, violations: &mut Violations) -> String {
+    let characters = text.chars().count();
+    let fits = (least..=255).contains(&characters);
+    violations.check(fits, field, format!("must have {least} to 255 characters, has {characters}"));
+    text.to_owned()
+}
+
+/// Checks a question for changes of accounts.
+fn ask_changes(request: &api::ListAccountChangesRequest, page: Option<&Page>) -> Result<account_change::Asked> {
+    let mut violations = Violations::new();
+    let machine_id = match request.machine_id.as_str() {
+        "" => None,
+        text => violations.uuid("machine_id", text),
+    };
+    let name = (!request.account_name.is_empty()).then(|| request.account_name.clone());
+    let bytes = request.account_name.len();
+    violations.check(bytes <= 255, "account_name", format!("must have at most 255 bytes, has {bytes}"));
+    let mut time = |field: &str, wire: Option<prost_types::Timestamp>| {
+        let at = instant(wire);
+        violations.check(wire.is_none() || at.is_some(), field, "must be a time between the years 1000 and 9999");
+        at
+    };
+    let (begin, end) = (time("begin_time", request.begin_time), time("end_time", request.end_time));
+    let ordered = begin.zip(end).is_none_or(|(begin, end)| begin < end);
+    violations.check(ordered, "end_time", "must be after begin_time");
+    violations.check(page.is_none_or(|p| p.page_size >= 0), "page.page_size", "must not be negative");
+    violations.finish()?;
+    Ok(account_change::Asked { machine_id, name, begin, end })
 }

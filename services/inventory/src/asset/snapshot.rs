@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use cwpp_contracts::inventory::v1::Decision;
-use cwpp_storage::{HasTenant, StoreResult, TenantTx, Tenanted};
+use cwpp_storage::{HasTenant, StoreResult, TenantRead, TenantTx, Tenanted};
 use prost_types::Duration;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::LockType;
@@ -29,7 +29,7 @@ pub struct Model {
     pub asset_class: i16,
     /// The digest that the host gave for what was applied; empty while a report is being applied in slices.
     pub digest: Vec<u8>,
-    /// How the server that applied it stores the class.
+    /// How the server that applied it stores the class; nil until a report was applied whole.
     pub fingerprint: Uuid,
     /// Time of the newest report token that was used, in microseconds; 0 in a row that was only just locked.
     pub token_us: i64,
@@ -37,6 +37,10 @@ pub struct Model {
     pub items: i64,
     /// Items that the host has, where more than were sent; 0 otherwise.
     pub found: i64,
+    /// The newest day on which an item of it was first seen, counted from 1970.
+    pub new_day: i32,
+    /// How many of the items were first seen on that day.
+    pub new_items: i64,
     /// Whether all slices of the report were applied.
     pub complete: bool,
     /// When it was applied.
@@ -59,6 +63,16 @@ impl Model {
     /// Says whether nothing was ever applied under this row.
     pub fn is_new(&self) -> bool {
         self.token_us == 0
+    }
+
+    /// Says whether a report was ever applied whole under this row.
+    pub fn was_whole(&self) -> bool {
+        !self.fingerprint.is_nil()
+    }
+
+    /// Counts the items that were first seen on this day.
+    pub fn new_on(&self, day: i32) -> i64 {
+        if self.new_day == day { self.new_items } else { 0 }
     }
 }
 
@@ -122,6 +136,8 @@ pub async fn lock(tx: &TenantTx, machine_id: Uuid, classes: &[i16], now: DateTim
         token_us: 0,
         items: 0,
         found: 0,
+        new_day: 0,
+        new_items: 0,
         complete: false,
         applied_at: now,
         version: 0,
@@ -138,6 +154,12 @@ pub async fn lock(tx: &TenantTx, machine_id: Uuid, classes: &[i16], now: DateTim
         .await?)
 }
 
+/// Locks the snapshot of one class of a machine, where it is there.
+pub async fn hold(tx: &TenantTx, machine_id: Uuid, class: i16) -> StoreResult<Option<Model>> {
+    let select = Entity::of(tx).filter(Column::MachineId.eq(machine_id)).filter(Column::AssetClass.eq(class));
+    Ok(select.lock(LockType::Update).one(tx).await?)
+}
+
 /// Writes a snapshot that is locked.
 pub async fn put(tx: &TenantTx, row: Model) -> StoreResult<()> {
     let refreshed = [
@@ -146,6 +168,8 @@ pub async fn put(tx: &TenantTx, row: Model) -> StoreResult<()> {
         Column::TokenUs,
         Column::Items,
         Column::Found,
+        Column::NewDay,
+        Column::NewItems,
         Column::Complete,
         Column::AppliedAt,
         Column::Version,
@@ -169,4 +193,10 @@ pub async fn delete(tx: &TenantTx, machine_id: Uuid, class: i16) -> StoreResult<
 /// Finds the snapshots of one machine.
 pub async fn of_machine(db: &(impl ConnectionTrait + HasTenant), machine_id: Uuid) -> StoreResult<Vec<Model>> {
     Ok(Entity::of(db).filter(Column::MachineId.eq(machine_id)).all(db).await?)
+}
+
+/// Finds the snapshots of a class from one machine up to another.
+pub async fn between(read: &TenantRead, class: i16, from: Uuid, to: Uuid) -> StoreResult<Vec<Model>> {
+    let select = Entity::of(read).filter(Column::MachineId.gte(from)).filter(Column::MachineId.lte(to));
+    Ok(select.filter(Column::AssetClass.eq(class)).all(read).await?)
 }

@@ -5,12 +5,15 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use cwpp_storage::{StoreResult, TenantTx, Writes};
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
+use sea_orm::sea_query::extension::mysql::{IndexHintScope, MySqlSelectStatementExt};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, Func, OnConflict, Query};
 use sea_orm::{ConnectionTrait, DbBackend, Statement, Value, Values};
 use uuid::Uuid;
 
-use super::batch::Batch;
-use super::class::{COMMON, Class, Whose};
+use super::batch::{Batch, Entry};
+use super::class::{COMMON, Class, Item, Whose};
+use super::count::Value as Counted;
+use super::tally::{self, Before};
 use crate::shape;
 
 /// Reads the keys and hashes of a machine's rows, sorted by key.
@@ -29,13 +32,91 @@ pub async fn hashes(tx: &TenantTx, class: &dyn Class, machine_id: Uuid) -> Store
     Ok(hashes)
 }
 
+/// What the counted value of a row is called in a selection; numbers come as their digits.
+pub const COUNTED: &str = "counted_value";
+
+/// Spells the counted value of a class's rows.
+pub fn counted(class: &dyn Class) -> Expr {
+    Expr::col(class.counted()).cast_as(Alias::new("char"))
+}
+
+/// Most keys that are looked up one by one; for more all rows of the machine are read.
+const LOOKED_UP: usize = 1000;
+
+/// Reads what a machine's rows of these keys, which are sorted, hold: their counted values, and the items where asked for.
+pub async fn before(
+    tx: &TenantTx,
+    class: &dyn Class,
+    machine_id: Uuid,
+    keys: &[Uuid],
+    items: bool,
+) -> StoreResult<HashMap<Uuid, Before>> {
+    let mut select = class.rows(Whose(tx));
+    if !items {
+        select.clear_selects().columns(["item_key", "first_seen_at"]);
+    }
+    select.expr_as(counted(class), COUNTED).and_where(Expr::col("machine_id").eq(machine_id));
+    let mut rows = Vec::new();
+    if keys.len() > LOOKED_UP {
+        rows = tx.query_all(&select).await?;
+    } else {
+        for keys in shape::padded(keys) {
+            rows.extend(tx.query_all(select.clone().and_where(Expr::col("item_key").is_in(keys))).await?);
+        }
+    }
+    let mut found = HashMap::with_capacity(keys.len());
+    for row in rows {
+        let (key, before) = tally::before(&row, None)?;
+        if keys.binary_search(&key).is_ok() {
+            let item = items.then(|| class.load(&row)).transpose()?;
+            found.insert(key, Before { item, ..before });
+        }
+    }
+    Ok(found)
+}
+
+/// Reads the first keys of a machine's rows, sorted.
+pub async fn keys(tx: &TenantTx, class: &dyn Class, machine_id: Uuid, most: u64) -> StoreResult<Vec<Uuid>> {
+    let mut select = class.rows(Whose(tx));
+    let select = select.clear_selects().column("item_key").and_where(Expr::col("machine_id").eq(machine_id));
+    let rows = tx.query_all(select.order_by("item_key", sea_orm::Order::Asc).limit(most)).await?;
+    Ok(rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?)
+}
+
+/// Counts how many items a machine has of the values that are keys of the map.
+pub async fn held(
+    tx: &TenantTx,
+    class: &dyn Class,
+    machine_id: Uuid,
+    there: &mut HashMap<Counted, i64>,
+) -> StoreResult<()> {
+    let mut select = class.rows(Whose(tx));
+    select
+        .clear_selects()
+        .expr_as(counted(class), COUNTED)
+        .expr_as(Expr::from(Func::count(Expr::col("item_key"))), "items")
+        .and_where(Expr::col("machine_id").eq(machine_id))
+        .group_by_col(COUNTED)
+        // The rows of one machine lie together in the primary key.
+        .force_index("PRIMARY", IndexHintScope::All);
+    for row in tx.query_all(&select).await? {
+        let value: String = row.try_get("", COUNTED)?;
+        if let Some(items) = there.get_mut(value.as_str()) {
+            *items = row.try_get("", "items")?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes items of a batch, which are sorted by key: new rows are made, others refreshed but for their first sight.
+/// Each is shown to `seen` on its way.
 pub async fn write(
     tx: &TenantTx,
     machine_id: Uuid,
     batch: &Batch,
     places: &[(u32, bool)],
     now: DateTime<Utc>,
+    mut seen: impl FnMut(&Entry, &Item),
 ) -> StoreResult<()> {
     let (class, mut rest) = (batch.class, places);
     for size in shape::split(places.len()) {
@@ -50,7 +131,9 @@ pub async fn write(
             values.push(entry.hash.into());
             values.push(now.into());
             values.push(now.into());
-            class.store(&batch.item(entry)?, &mut values);
+            let item = batch.item(entry)?;
+            class.store(&item, &mut values);
+            seen(entry, &item);
         }
         run(tx, class, Kind::Upsert, size, values).await?;
     }

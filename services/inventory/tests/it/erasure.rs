@@ -13,10 +13,13 @@ use crate::fixture::item;
 use crate::world::*;
 
 /// The tables beside those of the classes that hold tenants' data.
-const OTHERS: [&str; 12] = [
+const OTHERS: [&str; 15] = [
+    "account_change",
     "asset_class_count",
     "asset_count_delta",
+    "asset_day_count",
     "asset_snapshot",
+    "asset_value_count",
     "collection_policy",
     "collection_policy_machine",
     "feed_mark",
@@ -68,8 +71,10 @@ both! {
         for tenant in &tenants {
             let host = calm.host(tenant, "web-1").await;
             let classes: Vec<_> = CLASSES.iter().map(|c| c.class()).collect();
-            let items: Vec<_> = classes.iter().map(|c| item(*c, 1)).collect();
-            calm.report(&host, &classes, &items).await;
+            for n in 1..3 {
+                let items: Vec<_> = classes.iter().map(|c| item(*c, n)).collect();
+                calm.report(&host, &classes, &items).await;
+            }
             fill(&calm, &db, tenant, &host).await;
         }
         for tenant in &tenants {
@@ -88,12 +93,11 @@ both! {
         cwpp_inventory::asset::fold::once(&db, &system).await.unwrap();
         db.relay_once(&system).await.unwrap();
         let [tenant, neighbour] = &tenants;
-        let db_rows = [
-            cwpp_inventory::asset::count::Count { items: 0, machines: 1 },
-        ];
         let scope = scope(tenant);
         db.write(&scope, |tx| async move {
-            let changes = std::collections::BTreeMap::from([(2, db_rows[0])]);
+            let mut change = cwpp_inventory::asset::count::Change::default();
+            change.total.machines = 1;
+            let changes = std::collections::BTreeMap::from([(2, change)]);
             cwpp_inventory::asset::count::add(&tx, &changes).await
         })
         .await

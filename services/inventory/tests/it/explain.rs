@@ -17,7 +17,7 @@ use crate::fixture::{Which, narrowed, questions, varied};
 use crate::world::*;
 
 /// Asks the database how it would read a page.
-async fn explain(db: &Db, tenant: &Tenant, select: SelectStatement) -> String {
+pub(crate) async fn explain(db: &Db, tenant: &Tenant, select: SelectStatement) -> String {
     let (dialect, select) = (db.dialect(), &select);
     let scope = scope(tenant);
     let plan = db.write(&scope, |tx| async move {

@@ -1,12 +1,15 @@
 //! The inventory service over real gRPC, on SQLite and on MySQL.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test that fails shows where")]
 
+mod account_change;
+mod check;
 mod class;
 mod clone;
 mod collection;
 mod count;
 mod erasure;
 mod explain;
+mod explain_counts;
 mod export;
 mod fixture;
 mod fleet;
@@ -15,6 +18,7 @@ mod machine;
 mod property;
 mod removal;
 mod report;
+mod top;
 mod version;
 mod watch;
 mod world;

@@ -261,12 +261,55 @@ impl World {
         self.list(request).await.0
     }
 
+    /// Lists the values of a class page by page.
+    pub(crate) async fn top(&self, mut request: ListTopValuesRequest) -> Vec<(String, u64, u64)> {
+        let mut found = Vec::new();
+        loop {
+            let answer = self.assets.clone().list_top_values(request.clone()).await.unwrap().into_inner();
+            found.extend(answer.values.into_iter().map(|v| (v.value, v.machines, v.items)));
+            if answer.next_page_token.is_empty() {
+                return found;
+            }
+            let page_size = request.page.as_ref().map_or(0, |page| page.page_size);
+            request.page = Some(Page { page_size, page_token: answer.next_page_token });
+        }
+    }
+
+    /// Lists changes of accounts page by page.
+    pub(crate) async fn changes(&self, mut request: ListAccountChangesRequest) -> Vec<AccountChange> {
+        let mut found = Vec::new();
+        loop {
+            let answer = self.assets.clone().list_account_changes(request.clone()).await.unwrap().into_inner();
+            found.extend(answer.changes);
+            if answer.next_page_token.is_empty() {
+                return found;
+            }
+            let page_size = request.page.as_ref().map_or(0, |page| page.page_size);
+            request.page = Some(Page { page_size, page_token: answer.next_page_token });
+        }
+    }
+
+    /// Counts everything anew.
+    pub(crate) async fn check(&self, app_id: u64, repair: bool) -> CheckAssetCountsResponse {
+        let request = CheckAssetCountsRequest { app_id, repair };
+        self.assets.clone().check_asset_counts(request).await.unwrap().into_inner()
+    }
+
     /// Counts items and machines of a class.
     pub(crate) async fn count(&self, app_id: u64, machine_id: &str, class: AssetClass) -> (u64, u64) {
+        let count = self.class_count(app_id, machine_id, class).await;
+        (count.items, count.machines)
+    }
+
+    /// Counts the items of a class that were first seen today.
+    pub(crate) async fn new_today(&self, app_id: u64, machine_id: &str, class: AssetClass) -> u64 {
+        self.class_count(app_id, machine_id, class).await.new_today
+    }
+
+    async fn class_count(&self, app_id: u64, machine_id: &str, class: AssetClass) -> ClassCount {
         let request = ListAssetCountsRequest { app_id, machine_id: machine_id.into() };
         let counts = self.assets.clone().list_asset_counts(request).await.unwrap().into_inner().counts;
-        let count = counts.into_iter().find(|c| c.asset_class == class as i32).expect("every class is counted");
-        (count.items, count.machines)
+        counts.into_iter().find(|c| c.asset_class == class as i32).expect("every class is counted")
     }
 }
 

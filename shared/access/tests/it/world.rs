@@ -67,6 +67,26 @@ impl AssetServiceOps for Fixed {
         Ok(ListAssetCountsResponse::default())
     }
 
+    async fn list_top_values(&self, _: TenantScope, _: ListTopValuesRequest) -> Result<ListTopValuesResponse, Error> {
+        Ok(ListTopValuesResponse::default())
+    }
+
+    async fn check_asset_counts(
+        &self,
+        _: TenantScope,
+        _: CheckAssetCountsRequest,
+    ) -> Result<CheckAssetCountsResponse, Error> {
+        Ok(CheckAssetCountsResponse::default())
+    }
+
+    async fn list_account_changes(
+        &self,
+        _: TenantScope,
+        _: ListAccountChangesRequest,
+    ) -> Result<ListAccountChangesResponse, Error> {
+        Ok(ListAccountChangesResponse::default())
+    }
+
     async fn export_assets(
         &self,
         _: TenantScope,

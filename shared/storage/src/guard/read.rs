@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Fenced, HasTenant, connection};
 use crate::session::Session;
 
-/// Reads of one tenant's data. Each statement stands alone; none may write.
+/// Reads of one tenant's data. Each statement stands alone, unless they are read at once; none may write.
 #[derive(Debug)]
 pub struct TenantRead {
     pub(crate) session: Arc<Session>,

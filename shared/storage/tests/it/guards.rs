@@ -52,6 +52,31 @@ async fn in_state(w: &World, state: Option<State>) -> Tenant {
 }
 
 both! {
+    async fn a_read_at_once_sees_one_moment_and_may_not_write(w: World) {
+        let t = w.tenant().await;
+        let (db, scope) = (&w.db, &t.scope);
+        let count = |read: std::sync::Arc<cwpp_storage::TenantRead>| async move {
+            Ok::<_, cwpp_storage::StoreError>(item::Entity::of(&*read).all(&*read).await?.len())
+        };
+        let seen = db
+            .read_at_once(scope, |read| async move {
+                let read = std::sync::Arc::new(read);
+                let before = count(read.clone()).await?;
+                db.write(scope, |tx| async move { add_item(&tx, Uuid::new_v4(), "a").await }).await?;
+                let stmt = Statement::from_string(read.get_database_backend(), "DELETE FROM item");
+                assert!(read.execute_raw(stmt).await.is_err());
+                Ok((before, count(read).await?))
+            })
+            .await
+            .unwrap();
+        assert_eq!(seen, (0, 0));
+        let after = db.read(scope, |read| async move { Ok(item::Entity::of(&read).all(&read).await?.len()) }).await;
+        assert_eq!(after.unwrap(), 1, "and the next read the next moment");
+        w.seal(&t, 1).await.unwrap();
+        let sealed = db.read_at_once(scope, |_| async { Ok(()) }).await.unwrap_err();
+        assert_eq!(sealed.reason(), Reason::TenantFenced);
+    }
+
     async fn every_guard_answers_as_the_table_says(w: World) {
         for (i, state) in STATES.into_iter().enumerate() {
             let t = in_state(&w, state).await;

@@ -159,6 +159,10 @@ impl Class for Account {
         &ORDERS
     }
 
+    fn counted(&self) -> &'static str {
+        "name"
+    }
+
     fn check(&self, item: &mut Item, check: &mut Check<'_>) {
         let Item::Account(a) = item else { return };
         check.key("account.name", &a.name, 1, 255);

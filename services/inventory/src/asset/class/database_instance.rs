@@ -135,6 +135,10 @@ impl Class for DatabaseInstance {
         &ORDERS
     }
 
+    fn counted(&self) -> &'static str {
+        "kind"
+    }
+
     fn check(&self, item: &mut Item, check: &mut Check<'_>) {
         let Item::DatabaseInstance(a) = item else { return };
         check.given::<DatabaseKind>("database_instance.kind", a.kind);

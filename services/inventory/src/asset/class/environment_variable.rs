@@ -105,6 +105,10 @@ impl Class for EnvironmentVariable {
         &ORDERS
     }
 
+    fn counted(&self) -> &'static str {
+        "name"
+    }
+
     fn check(&self, item: &mut Item, check: &mut Check<'_>) {
         let Item::EnvironmentVariable(a) = item else { return };
         check.given::<VariableScope>("environment_variable.scope", a.scope);

@@ -130,6 +130,10 @@ impl Class for JarPackage {
         &ORDERS
     }
 
+    fn counted(&self) -> &'static str {
+        "name"
+    }
+
     fn check(&self, item: &mut Item, check: &mut Check<'_>) {
         let Item::JarPackage(a) = item else { return };
         check.clip(&mut a.name, 255);

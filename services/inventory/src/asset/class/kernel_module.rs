@@ -124,6 +124,10 @@ impl Class for KernelModule {
         &ORDERS
     }
 
+    fn counted(&self) -> &'static str {
+        "name"
+    }
+
     fn check(&self, item: &mut Item, check: &mut Check<'_>) {
         let Item::KernelModule(a) = item else { return };
         check.key("kernel_module.name", &a.name, 1, 255);

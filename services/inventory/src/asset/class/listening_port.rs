@@ -132,6 +132,10 @@ impl Class for ListeningPort {
         &ORDERS
     }
 
+    fn counted(&self) -> &'static str {
+        "port"
+    }
+
     fn check(&self, item: &mut Item, check: &mut Check<'_>) {
         let Item::ListeningPort(a) = item else { return };
         check.given::<TransportProtocol>("listening_port.protocol", a.protocol);

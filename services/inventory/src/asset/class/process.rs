@@ -145,6 +145,10 @@ impl Class for Process {
         &ORDERS
     }
 
+    fn counted(&self) -> &'static str {
+        "name"
+    }
+
     fn check(&self, item: &mut Item, check: &mut Check<'_>) {
         let Item::Process(a) = item else { return };
         check.key("process.boot_id", &a.boot_id, 0, 36);

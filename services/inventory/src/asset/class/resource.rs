@@ -137,6 +137,10 @@ impl Class for Resource {
         &ORDERS
     }
 
+    fn counted(&self) -> &'static str {
+        "kind"
+    }
+
     fn check(&self, item: &mut Item, check: &mut Check<'_>) {
         let Item::Resource(a) = item else { return };
         check.given::<ResourceKind>("resource.kind", a.kind);

@@ -107,6 +107,10 @@ impl Class for ScheduledTask {
         &ORDERS
     }
 
+    fn counted(&self) -> &'static str {
+        "user"
+    }
+
     fn check(&self, item: &mut Item, check: &mut Check<'_>) {
         let Item::ScheduledTask(a) = item else { return };
         check.given::<ScheduleKind>("scheduled_task.kind", a.kind);

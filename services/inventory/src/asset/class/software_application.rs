@@ -113,6 +113,10 @@ impl Class for SoftwareApplication {
         &ORDERS
     }
 
+    fn counted(&self) -> &'static str {
+        "name"
+    }
+
     fn check(&self, item: &mut Item, check: &mut Check<'_>) {
         let Item::SoftwareApplication(a) = item else { return };
         check.given::<ApplicationKind>("software_application.kind", a.kind);

@@ -114,6 +114,10 @@ impl Class for StartupService {
         &ORDERS
     }
 
+    fn counted(&self) -> &'static str {
+        "name"
+    }
+
     fn check(&self, item: &mut Item, check: &mut Check<'_>) {
         let Item::StartupService(a) = item else { return };
         check.given::<StartupKind>("startup_service.kind", a.kind);

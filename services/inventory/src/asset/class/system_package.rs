@@ -122,6 +122,10 @@ impl Class for SystemPackage {
         &ORDERS
     }
 
+    fn counted(&self) -> &'static str {
+        "name"
+    }
+
     fn check(&self, item: &mut Item, check: &mut Check<'_>) {
         let Item::SystemPackage(p) = item else { return };
         if p.kind == 0 {

@@ -126,6 +126,10 @@ impl Class for WebApplication {
         &ORDERS
     }
 
+    fn counted(&self) -> &'static str {
+        "name"
+    }
+
     fn check(&self, item: &mut Item, check: &mut Check<'_>) {
         let Item::WebApplication(a) = item else { return };
         check.key("web_application.name", &a.name, 1, 255);

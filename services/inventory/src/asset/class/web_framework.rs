@@ -108,6 +108,10 @@ impl Class for WebFramework {
         &ORDERS
     }
 
+    fn counted(&self) -> &'static str {
+        "name"
+    }
+
     fn check(&self, item: &mut Item, check: &mut Check<'_>) {
         let Item::WebFramework(a) = item else { return };
         check.key("web_framework.name", &a.name, 1, 255);

@@ -115,6 +115,10 @@ impl Class for WebService {
         &ORDERS
     }
 
+    fn counted(&self) -> &'static str {
+        "kind"
+    }
+
     fn check(&self, item: &mut Item, check: &mut Check<'_>) {
         let Item::WebService(a) = item else { return };
         check.given::<WebServiceKind>("web_service.kind", a.kind);

@@ -137,6 +137,10 @@ impl Class for WebSite {
         &ORDERS
     }
 
+    fn counted(&self) -> &'static str {
+        "domain"
+    }
+
     fn check(&self, item: &mut Item, check: &mut Check<'_>) {
         let Item::WebSite(a) = item else { return };
         check.key("web_site.domain", &a.domain, 0, 255);

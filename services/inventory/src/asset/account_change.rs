@@ -1,0 +1,213 @@
+//! What changed in the accounts of machines: written in the transaction of the report that shows it.
+//!
+//! The first report of a machine is where its history begins, and writes nothing. A volatile column is no change.
+
+use chrono::{DateTime, Utc};
+use cwpp_storage::{HasTenant, StoreResult, TenantRead, TenantTx, Tenanted, page};
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::SelectStatement;
+use sea_orm::sea_query::extension::mysql::{IndexHintScope, MySqlSelectStatementExt};
+use sea_orm::{FromQueryResult, IntoActiveModel, QueryOrder, QuerySelect, QueryTrait, Value};
+use serde::{Deserialize, Serialize};
+
+use super::class::{Account, Class, Item};
+
+/// A change of an account.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "account_change")]
+pub struct Model {
+    /// The tenant.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub app_id: i64,
+    /// The machine.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub machine_id: Uuid,
+    /// When the report came that showed it.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub changed_at: DateTimeUtc,
+    /// A UUIDv7.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub change_id: Uuid,
+    /// Name of the account.
+    pub name: String,
+    /// What happened (`AccountChangeKind`).
+    pub kind: i16,
+    /// Which fields of the contract's `Account` changed, a JSON array.
+    pub fields: Json,
+}
+
+/// It refers to nothing.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Tenanted for Entity {
+    const APP_ID: Column = Column::AppId;
+}
+
+/// Names of fields in the contract, where the column is called otherwise.
+const FIELDS: [(&str, &str); 4] = [
+    ("authorized_keys", "keys"),
+    ("further_groups", "groups"),
+    ("password_changed_at", "password_change_time"),
+    ("password_expires_at", "password_expire_time"),
+];
+
+/// Names the fields in which two states of an account differ.
+pub fn differing(old: &Item, new: &Item) -> Vec<&'static str> {
+    let values = |item: &Item| {
+        let mut values: Vec<Value> = Vec::new();
+        Account.store(item, &mut values);
+        values
+    };
+    let pairs = values(old).into_iter().zip(values(new));
+    let changed = Account.columns().iter().zip(pairs).filter(|(column, (old, new))| !column.volatile && old != new);
+    let field =
+        |column: &'static str| FIELDS.iter().find(|(name, _)| *name == column).map_or(column, |(_, field)| field);
+    changed.map(|(column, _)| field(column.name)).collect()
+}
+
+/// Collects what a transaction finds out about a machine's accounts.
+#[derive(Debug)]
+pub struct History {
+    machine_id: Uuid,
+    at: DateTime<Utc>,
+    rows: Vec<Model>,
+}
+
+impl History {
+    /// Starts with nothing.
+    pub fn new(machine_id: Uuid, at: DateTime<Utc>) -> Self {
+        Self { machine_id, at, rows: Vec::new() }
+    }
+
+    /// Adds what happened to an account, out of what it was and what it is.
+    pub fn add(&mut self, old: Option<&Item>, new: Option<&Item>) {
+        use cwpp_contracts::inventory::v1::AccountChangeKind::{Create, Delete, Modify};
+        let (kind, fields) = match (old, new) {
+            (None, Some(_)) => (Create, Vec::new()),
+            (Some(_), None) => (Delete, Vec::new()),
+            (Some(old), Some(new)) => (Modify, differing(old, new)),
+            (None, None) => return,
+        };
+        let Some(Item::Account(account)) = new.or(old) else { return };
+        if kind == Modify && fields.is_empty() {
+            // It is only stored in another way than before.
+            return;
+        }
+        self.rows.push(Model {
+            app_id: 0,
+            machine_id: self.machine_id,
+            changed_at: self.at,
+            change_id: Uuid::now_v7(),
+            name: account.name.clone(),
+            kind: kind as i16,
+            fields: fields.into(),
+        });
+    }
+
+    /// Writes what was collected.
+    pub async fn write(self, tx: &TenantTx) -> StoreResult<()> {
+        let app_id = tx.app_id().get();
+        let rows = self.rows.into_iter().map(|row| Model { app_id, ..row }.into_active_model()).collect();
+        Ok(Entity::insert_all_of(tx, rows).await?)
+    }
+}
+
+/// Which changes are asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// Of this machine.
+    pub machine_id: Option<Uuid>,
+    /// Of accounts of this name.
+    pub name: Option<String>,
+    /// From then on.
+    pub begin: Option<DateTime<Utc>>,
+    /// Before then.
+    pub end: Option<DateTime<Utc>>,
+}
+
+/// Where a page ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    at: i64,
+    machine: Uuid,
+    change: Uuid,
+}
+
+impl Place {
+    /// Returns the place of a change.
+    pub fn of(row: &Model) -> Self {
+        Self { at: row.changed_at.timestamp_micros(), machine: row.machine_id, change: row.change_id }
+    }
+}
+
+impl Asked {
+    /// Spells the list, newest first.
+    pub fn list(&self, whose: &impl HasTenant, after: Option<&Place>, limit: u64) -> SelectStatement {
+        let mut select = Entity::of(whose);
+        if let Some(id) = self.machine_id {
+            select = select.filter(Column::MachineId.eq(id));
+        }
+        if let Some(name) = &self.name {
+            select = select.filter(Column::Name.eq(name.as_str()));
+        }
+        if let Some(begin) = self.begin {
+            select = select.filter(Column::ChangedAt.gte(begin));
+        }
+        if let Some(end) = self.end {
+            select = select.filter(Column::ChangedAt.lt(end));
+        }
+        if let Some(place) = after {
+            let at = DateTime::from_timestamp_micros(place.at).unwrap_or_default();
+            let mut keys = vec![page::desc(Column::ChangedAt, at)];
+            if self.machine_id.is_none() {
+                keys.push(page::desc(Column::MachineId, place.machine));
+            }
+            keys.push(page::desc(Column::ChangeId, place.change));
+            // The first says nothing new, but lets SQLite walk the index from there.
+            select = select.filter(Column::ChangedAt.lte(at)).filter(page::after(&keys));
+        }
+        select = select.order_by_desc(Column::ChangedAt);
+        if self.machine_id.is_none() {
+            select = select.order_by_desc(Column::MachineId);
+        }
+        let mut query = select.order_by_desc(Column::ChangeId).limit(limit).into_query();
+        query.force_index(self.index(), IndexHintScope::All);
+        query
+    }
+
+    /// Names the index that spells the list.
+    pub fn index(&self) -> &'static str {
+        match (self.machine_id.is_some(), self.name.is_some()) {
+            (false, false) => "account_change_time",
+            (false, true) => "account_change_name",
+            (true, true) => "account_change_machine_name",
+            (true, false) => "PRIMARY",
+        }
+    }
+
+    /// Reads changes, newest first.
+    pub async fn rows(&self, read: &TenantRead, after: Option<&Place>, limit: u64) -> StoreResult<Vec<Model>> {
+        let rows = read.query_all(&self.list(read, after, limit)).await?;
+        Ok(rows.iter().map(|row| Model::from_query_result(row, "")).collect::<Result<_, _>>()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cwpp_contracts::inventory::v1 as api;
+
+    #[test]
+    fn a_login_is_no_change_and_fields_are_named_as_in_the_contract() {
+        let old = api::Account { name: "alice".into(), uid: 1, ..Default::default() };
+        let at = Some(prost_types::Timestamp { seconds: 9, nanos: 0 });
+        let login = api::Account { last_login_time: at, last_login_source: "here".into(), ..old.clone() };
+        let change = api::Account { groups: vec!["wheel".into()], uid: 2, password_change_time: at, ..login.clone() };
+        let of = |account: &api::Account| Item::Account(account.clone());
+        assert!(differing(&of(&old), &of(&login)).is_empty());
+        assert_eq!(differing(&of(&old), &of(&change)), ["uid", "groups", "password_change_time"]);
+    }
+}

@@ -1,0 +1,69 @@
+//! Lists of values and of changes of accounts read an index that spells them: nothing is sorted.
+
+use std::time::Duration;
+
+use cwpp_access::{Job, SystemScope};
+use cwpp_contracts::inventory::v1::AssetClass;
+use cwpp_inventory::asset::count::top::{Filter, Place, Top};
+use cwpp_inventory::asset::{account_change, fold};
+use cwpp_storage::{Db, Dialect};
+use uuid::Uuid;
+
+use crate::explain::explain;
+use crate::world::*;
+
+/// Says whether a plan reads this index; SQLite, which cannot be told which one, may read another in the same order.
+fn reads(db: &Db, plan: &str, index: &str) -> bool {
+    db.dialect() == Dialect::Sqlite || plan.contains(index)
+}
+
+both! {
+    async fn values_and_changes_of_accounts_are_read_in_the_order_of_their_indexes(w: World) {
+        let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
+        let mut ids = Vec::new();
+        for tenant in [&tenant, &neighbour] {
+            for n in 0..3 {
+                let host = w.host(tenant, &format!("web-{n}")).await;
+                let mut items: Vec<_> = (0..150).map(|i| package(&format!("p{i:03}"), "1")).collect();
+                items.extend((0..60).map(|i| account(&format!("u{i:03}"), 1000 + i)));
+                w.report(&host, &[AssetClass::Account, AssetClass::SystemPackage], &items).await;
+                let items: Vec<_> = (0..60).map(|i| account(&format!("u{i:03}"), 2000 + i)).collect();
+                w.report(&host, &[AssetClass::Account], &items).await;
+                ids.push(Uuid::parse_str(&host.id).unwrap());
+            }
+        }
+        let db = w.db().await;
+        fold::once(&db, &SystemScope::job(Job::Harness)).await.unwrap();
+        for table in ["asset_value_count", "account_change"] {
+            w.analyze(table).await;
+        }
+        let place: Place = serde_json::from_str(r#"{"n":-3,"v":"p001"}"#).unwrap();
+        for (filter, by_machines, index) in [
+            (Filter::All, true, "asset_value_count_machines"),
+            (Filter::Prefix("p0".into()), true, "asset_value_count_machines"),
+            (Filter::All, false, "PRIMARY"),
+            (Filter::Prefix("p0".into()), false, "PRIMARY"),
+            (Filter::Contains("001".into()), false, "PRIMARY"),
+        ] {
+            let top = Top { class: 16, filter, by_machines };
+            for place in [None, Some(&place)] {
+                let plan = explain(&db, &tenant, top.rows(&scope(&tenant), place, 51)).await;
+                assert!(reads(&db, &plan, index), "{top:?}: {plan}");
+                assert!(!plan.contains("Sort") && !plan.contains("TEMP B-TREE"), "{top:?}: {plan}");
+            }
+        }
+        let at = serde_json::json!({"at": noon().timestamp_micros(), "machine": ids[0], "change": ids[0]});
+        let place: account_change::Place = serde_json::from_value(at).unwrap();
+        for (machine_id, name) in [(None, None), (Some(ids[0]), None), (None, Some("u001")), (Some(ids[0]), Some("u001"))] {
+            for (begin, end) in [(None, None), (Some(noon()), Some(noon() + Duration::from_secs(9)))] {
+                let asked = account_change::Asked { machine_id, name: name.map(Into::into), begin, end };
+                for place in [None, Some(&place)] {
+                    let plan = explain(&db, &tenant, asked.list(&scope(&tenant), place, 51)).await;
+                    assert!(reads(&db, &plan, asked.index()), "{asked:?}: {plan}");
+                    assert!(!plan.contains("Sort") && !plan.contains("TEMP B-TREE"), "{asked:?}: {plan}");
+                }
+            }
+        }
+        db.close().await;
+    }
+}
