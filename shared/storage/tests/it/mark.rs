@@ -86,7 +86,7 @@ both! {
         // From any cursor on the rest is there, and what was not sent whole again.
         for (at, message) in messages.iter().enumerate() {
             let (rest, _) = all(&w, &message.cursor).await.unwrap();
-            assert_eq!(rest.len(), messages.len() - (at + 1) / 2 * 2, "after message {at}");
+            assert_eq!(rest.len(), messages.len() - at.div_ceil(2) * 2, "after message {at}");
         }
         // A change moves a thing behind all others.
         set(&w, &a, &[key(3)], false).await;
