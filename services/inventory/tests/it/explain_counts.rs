@@ -6,15 +6,17 @@ use cwpp_access::{Job, SystemScope};
 use cwpp_contracts::inventory::v1::AssetClass;
 use cwpp_inventory::asset::count::top::{Filter, Place, Top};
 use cwpp_inventory::asset::{account_change, fold};
-use cwpp_storage::{Db, Dialect};
+use cwpp_storage::Dialect;
 use uuid::Uuid;
 
 use crate::explain::explain;
 use crate::world::*;
 
-/// Says whether a plan reads this index; SQLite, which cannot be told which one, may read another in the same order.
-fn reads(db: &Db, plan: &str, index: &str) -> bool {
-    db.dialect() == Dialect::Sqlite || plan.contains(index)
+/// Says whether a plan reads this index, or a single row.
+fn reads(plan: &str, index: &str) -> bool {
+    // SQLite calls the primary key by another name.
+    plan.contains(index)
+        || index == "PRIMARY" && (plan.contains("autoindex") || plan.contains("fetched before execution"))
 }
 
 both! {
@@ -43,12 +45,16 @@ both! {
             (Filter::Prefix("p0".into()), true, "asset_value_count_machines"),
             (Filter::All, false, "PRIMARY"),
             (Filter::Prefix("p0".into()), false, "PRIMARY"),
+            // One row, found by its key.
+            (Filter::Exact("p001".into()), false, "PRIMARY"),
             (Filter::Contains("001".into()), false, "PRIMARY"),
         ] {
             let top = Top { class: 16, filter, by_machines };
-            for place in [None, Some(&place)] {
+            // One value has nothing after it.
+            let places = if matches!(top.filter, Filter::Exact(_)) { vec![None] } else { vec![None, Some(&place)] };
+            for place in places {
                 let plan = explain(&db, &tenant, top.rows(&scope(&tenant), place, 51)).await;
-                assert!(reads(&db, &plan, index), "{top:?}: {plan}");
+                assert!(reads(&plan, index), "{top:?}: {plan}");
                 assert!(!plan.contains("Sort") && !plan.contains("TEMP B-TREE"), "{top:?}: {plan}");
             }
         }
@@ -59,7 +65,9 @@ both! {
                 let asked = account_change::Asked { machine_id, name: name.map(Into::into), begin, end };
                 for place in [None, Some(&place)] {
                     let plan = explain(&db, &tenant, asked.list(&scope(&tenant), place, 51)).await;
-                    assert!(reads(&db, &plan, asked.index()), "{asked:?}: {plan}");
+                    // SQLite takes no hint, and of two indexes in the same order may walk the span's own.
+                    let spans = db.dialect() == Dialect::Sqlite && begin.is_some() && plan.contains("changed_at>?");
+                    assert!(spans || reads(&plan, asked.index()), "{asked:?}: {plan}");
                     assert!(!plan.contains("Sort") && !plan.contains("TEMP B-TREE"), "{asked:?}: {plan}");
                 }
             }

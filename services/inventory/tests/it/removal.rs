@@ -16,7 +16,7 @@ use sea_orm::{ConnectionTrait, Statement, Value};
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::fixture::item;
+use crate::fixture::{Which, item, varied};
 use crate::world::*;
 
 const PACKAGES: [AssetClass; 1] = [AssetClass::SystemPackage];
@@ -59,6 +59,8 @@ async fn full(w: &World, tenant: &Tenant, name: &str, packages: usize) -> Host {
     let mut items: Vec<AssetItem> = classes.iter().map(|c| item(*c, 1)).collect();
     items.extend((0..packages).map(|n| package(&format!("p{n:05}"), "1")));
     w.report(&host, &classes, &items).await;
+    let changed = [varied(AssetClass::Account, Which { n: 1, steady: 1, volatile: 0 })];
+    w.report(&host, &[AssetClass::Account], &changed).await;
     let beat = MachineHeartbeat {
         machine_id: host.id.clone(),
         instance_nonce: vec![1; 16],
