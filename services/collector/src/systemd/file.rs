@@ -102,7 +102,7 @@ mod tests {
         let mut unit = Settings::parse(
             b"[Service]\nExecStart=/bin/a \\\n# between\n  --b\n;ExecStart=/no\n[Unit]\nExecStart=other\nWants=x y\nWants=z",
         );
-        assert_eq!(unit.all("Service", "ExecStart"), [b"/bin/a   --b"]);
+        assert_eq!(unit.all("Service", "ExecStart"), [b"/bin/a  --b"]);
         assert_eq!(unit.words("Unit", "Wants"), ["x", "y", "z"]);
         unit.add(b"[Service]\nExecStart=\nExecStart=/bin/c");
         assert_eq!(unit.last("Service", "ExecStart"), Some(&b"/bin/c"[..]));
