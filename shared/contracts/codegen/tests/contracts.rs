@@ -42,7 +42,10 @@ fn the_contracts_compile_and_keep_their_options() {
 #[test]
 fn a_field_without_a_label_stops_the_build() {
     let error = compile_edited(ACCOUNT, |text| text.replacen(LABEL, "", 1)).expect_err("incomplete");
-    assert!(error.contains("cwpp.inventory.v1.AuthorizedKey.kind: the option cwpp.common.v1.privacy is missing"), "{error}");
+    assert!(
+        error.contains("cwpp.inventory.v1.AuthorizedKey.kind: the option cwpp.common.v1.privacy is missing"),
+        "{error}"
+    );
 }
 
 #[test]
