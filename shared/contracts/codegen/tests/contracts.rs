@@ -43,7 +43,7 @@ fn the_contracts_compile_and_keep_their_options() {
 fn a_field_without_a_label_stops_the_build() {
     let error = compile_edited(ACCOUNT, |text| text.replacen(LABEL, "", 1)).expect_err("incomplete");
     assert!(
-        error.contains("cwpp.inventory.v1.AuthorizedKey.kind: the option cwpp.common.v1.privacy is missing"),
+        error.contains("cwpp.inventory.v1.AuthorizedKey.fingerprint: the option cwpp.common.v1.privacy is missing"),
         "{error}"
     );
 }
