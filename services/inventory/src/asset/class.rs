@@ -143,13 +143,27 @@ impl Plan {
         self
     }
 
-    /// Takes the order that was asked for; a driving filter admits only its own.
-    fn reorder(&mut self, wanted: Order, driven: bool, field: &str, violations: &mut Violations) {
-        if driven && wanted != self.order {
-            violations.push(field, "must be the order of the driving filter, or absent");
+    /// Takes the order that was asked for, zero being absent; a driving filter admits only its own.
+    fn order<E: TryFrom<i32>>(
+        &mut self,
+        asked: i32,
+        driven: bool,
+        field: &str,
+        violations: &mut Violations,
+        spelled: impl Fn(E) -> Order,
+    ) {
+        match E::try_from(asked) {
+            Ok(_) if asked == 0 => {}
+            Ok(order) => {
+                let wanted = spelled(order);
+                if driven && wanted != self.order {
+                    violations.push(field, "must be the order of the driving filter, or absent");
+                }
+                self.order = wanted;
+                self.asked = true;
+            }
+            Err(_) => violations.push(field, format!("{asked} is no value of this enum")),
         }
-        self.order = wanted;
-        self.asked = true;
     }
 
     fn and(mut self, condition: Expr) -> Self {

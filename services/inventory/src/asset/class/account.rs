@@ -10,7 +10,9 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Condition, SelectStatement};
 use sea_orm::{FromQueryResult, QueryResult, QueryTrait};
 
-use super::{Class, Column as Own, Item, Order, Plan, Query, Whose, drive, enumerated, records, steady, volatile};
+use super::{
+    Class, Column as Own, Item, Order, Plan, Query, Whose, drive, enumerated, records, steady, texts, volatile,
+};
 use crate::asset::check::{Check, instant, timestamp};
 use crate::asset::natural_key::NaturalKey;
 use crate::asset::row::Sink;
@@ -219,13 +221,12 @@ impl Class for Account {
 
     fn load(&self, row: &QueryResult) -> Result<Item, DbErr> {
         let m = Model::from_query_result(row, "")?;
-        let groups = serde_json::from_value(m.further_groups).map_err(|e| DbErr::Json(e.to_string()))?;
         Ok(Item::Account(api::Account {
             name: m.name,
             uid: m.uid,
             gid: m.gid,
             group_name: m.group_name,
-            groups,
+            groups: texts(m.further_groups)?,
             home: m.home,
             shell: m.shell,
             comment: m.comment,
@@ -257,18 +258,11 @@ impl Class for Account {
             Some(Driving::Uid(uid)) => Plan::new(UID, true).ranged(Condition::all().add(Column::Uid.eq(*uid))),
             None => Plan::new(FIRST_SEEN, false),
         };
-        match AccountOrder::try_from(q.order) {
-            Ok(AccountOrder::Unspecified) => {}
-            Ok(order) => {
-                let wanted = match order {
-                    AccountOrder::Name => NAME,
-                    AccountOrder::Uid => UID,
-                    _ => FIRST_SEEN,
-                };
-                plan.reorder(wanted, q.driving.is_some(), "query.account.order", violations);
-            }
-            Err(_) => violations.push("query.account.order", format!("{} is no value of this enum", q.order)),
-        }
+        plan.order(q.order, q.driving.is_some(), "query.account.order", violations, |order| match order {
+            AccountOrder::Name => NAME,
+            AccountOrder::Uid => UID,
+            _ => FIRST_SEEN,
+        });
         if let Some(sudo) = q.sudo {
             plan = plan.and(Column::Sudo.eq(sudo));
         }

@@ -226,18 +226,11 @@ impl Class for DatabaseInstance {
             Some(Driving::Port(by)) => Plan::new(PORT, true).ranged(Condition::all().add(Column::Port.eq(*by))),
             None => Plan::new(FIRST_SEEN, false),
         };
-        match DatabaseInstanceOrder::try_from(q.order) {
-            Ok(DatabaseInstanceOrder::Unspecified) => {}
-            Ok(order) => {
-                let wanted = match order {
-                    DatabaseInstanceOrder::Kind => KIND,
-                    DatabaseInstanceOrder::Port => PORT,
-                    _ => FIRST_SEEN,
-                };
-                plan.reorder(wanted, q.driving.is_some(), "query.database_instance.order", violations);
-            }
-            Err(_) => violations.push("query.database_instance.order", format!("{} is no value of this enum", q.order)),
-        }
+        plan.order(q.order, q.driving.is_some(), "query.database_instance.order", violations, |order| match order {
+            DatabaseInstanceOrder::Kind => KIND,
+            DatabaseInstanceOrder::Port => PORT,
+            _ => FIRST_SEEN,
+        });
         if same("query.database_instance.user", &q.user, violations) {
             plan = plan.and(Column::User.eq(q.user.as_str()));
         }

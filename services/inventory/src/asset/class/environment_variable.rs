@@ -159,19 +159,10 @@ impl Class for EnvironmentVariable {
             }
             None => Plan::new(FIRST_SEEN, false),
         };
-        match EnvironmentVariableOrder::try_from(q.order) {
-            Ok(EnvironmentVariableOrder::Unspecified) => {}
-            Ok(order) => {
-                let wanted = match order {
-                    EnvironmentVariableOrder::Name => NAME,
-                    _ => FIRST_SEEN,
-                };
-                plan.reorder(wanted, q.driving.is_some(), "query.environment_variable.order", violations);
-            }
-            Err(_) => {
-                violations.push("query.environment_variable.order", format!("{} is no value of this enum", q.order))
-            }
-        }
+        plan.order(q.order, q.driving.is_some(), "query.environment_variable.order", violations, |order| match order {
+            EnvironmentVariableOrder::Name => NAME,
+            _ => FIRST_SEEN,
+        });
         if enumerated::<VariableScope>("query.environment_variable.scope", q.scope, violations) {
             plan = plan.and(Column::Scope.eq(q.scope as i16));
         }

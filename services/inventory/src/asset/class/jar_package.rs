@@ -201,17 +201,10 @@ impl Class for JarPackage {
             }
             None => Plan::new(FIRST_SEEN, false),
         };
-        match JarPackageOrder::try_from(q.order) {
-            Ok(JarPackageOrder::Unspecified) => {}
-            Ok(order) => {
-                let wanted = match order {
-                    JarPackageOrder::Name => NAME,
-                    _ => FIRST_SEEN,
-                };
-                plan.reorder(wanted, q.driving.is_some(), "query.jar_package.order", violations);
-            }
-            Err(_) => violations.push("query.jar_package.order", format!("{} is no value of this enum", q.order)),
-        }
+        plan.order(q.order, q.driving.is_some(), "query.jar_package.order", violations, |order| match order {
+            JarPackageOrder::Name => NAME,
+            _ => FIRST_SEEN,
+        });
         if same("query.jar_package.version", &q.version, violations) {
             plan = plan.and(Column::Version.eq(q.version.as_str()));
         }

@@ -193,18 +193,11 @@ impl Class for KernelModule {
             }
             None => Plan::new(FIRST_SEEN, false),
         };
-        match KernelModuleOrder::try_from(q.order) {
-            Ok(KernelModuleOrder::Unspecified) => {}
-            Ok(order) => {
-                let wanted = match order {
-                    KernelModuleOrder::Name => NAME,
-                    KernelModuleOrder::SizeBytes => SIZE,
-                    _ => FIRST_SEEN,
-                };
-                plan.reorder(wanted, q.driving.is_some(), "query.kernel_module.order", violations);
-            }
-            Err(_) => violations.push("query.kernel_module.order", format!("{} is no value of this enum", q.order)),
-        }
+        plan.order(q.order, q.driving.is_some(), "query.kernel_module.order", violations, |order| match order {
+            KernelModuleOrder::Name => NAME,
+            KernelModuleOrder::SizeBytes => SIZE,
+            _ => FIRST_SEEN,
+        });
         if same("query.kernel_module.version", &q.version, violations) {
             plan = plan.and(Column::Version.eq(q.version.as_str()));
         }

@@ -216,18 +216,11 @@ impl Class for ListeningPort {
             )),
             None => Plan::new(FIRST_SEEN, false),
         };
-        match ListeningPortOrder::try_from(q.order) {
-            Ok(ListeningPortOrder::Unspecified) => {}
-            Ok(order) => {
-                let wanted = match order {
-                    ListeningPortOrder::Port => PORT,
-                    ListeningPortOrder::ProcessName => PROCESS_NAME,
-                    _ => FIRST_SEEN,
-                };
-                plan.reorder(wanted, q.driving.is_some(), "query.listening_port.order", violations);
-            }
-            Err(_) => violations.push("query.listening_port.order", format!("{} is no value of this enum", q.order)),
-        }
+        plan.order(q.order, q.driving.is_some(), "query.listening_port.order", violations, |order| match order {
+            ListeningPortOrder::Port => PORT,
+            ListeningPortOrder::ProcessName => PROCESS_NAME,
+            _ => FIRST_SEEN,
+        });
         if enumerated::<TransportProtocol>("query.listening_port.protocol", q.protocol, violations) {
             plan = plan.and(Column::Protocol.eq(q.protocol as i16));
         }

@@ -239,19 +239,12 @@ impl Class for Process {
             }
             None => Plan::new(FIRST_SEEN, false),
         };
-        match ProcessOrder::try_from(q.order) {
-            Ok(ProcessOrder::Unspecified) => {}
-            Ok(order) => {
-                let wanted = match order {
-                    ProcessOrder::Name => NAME,
-                    ProcessOrder::User => USER,
-                    ProcessOrder::StartTime => STARTED,
-                    _ => FIRST_SEEN,
-                };
-                plan.reorder(wanted, q.driving.is_some(), "query.process.order", violations);
-            }
-            Err(_) => violations.push("query.process.order", format!("{} is no value of this enum", q.order)),
-        }
+        plan.order(q.order, q.driving.is_some(), "query.process.order", violations, |order| match order {
+            ProcessOrder::Name => NAME,
+            ProcessOrder::User => USER,
+            ProcessOrder::StartTime => STARTED,
+            _ => FIRST_SEEN,
+        });
         if let Some(pid) = q.pid {
             plan = plan.and(Column::Pid.eq(pid));
         }

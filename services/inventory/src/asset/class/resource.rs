@@ -225,17 +225,10 @@ impl Class for Resource {
             }
             None => Plan::new(FIRST_SEEN, false),
         };
-        match ResourceOrder::try_from(q.order) {
-            Ok(ResourceOrder::Unspecified) => {}
-            Ok(order) => {
-                let wanted = match order {
-                    ResourceOrder::Name => NAME,
-                    _ => FIRST_SEEN,
-                };
-                plan.reorder(wanted, q.driving.is_some(), "query.resource.order", violations);
-            }
-            Err(_) => violations.push("query.resource.order", format!("{} is no value of this enum", q.order)),
-        }
+        plan.order(q.order, q.driving.is_some(), "query.resource.order", violations, |order| match order {
+            ResourceOrder::Name => NAME,
+            _ => FIRST_SEEN,
+        });
         if enumerated::<ResourceKind>("query.resource.kind", q.kind, violations) {
             plan = plan.and(Column::Kind.eq(q.kind as i16));
         }

@@ -165,17 +165,10 @@ impl Class for ScheduledTask {
             }
             None => Plan::new(FIRST_SEEN, false),
         };
-        match ScheduledTaskOrder::try_from(q.order) {
-            Ok(ScheduledTaskOrder::Unspecified) => {}
-            Ok(order) => {
-                let wanted = match order {
-                    ScheduledTaskOrder::User => USER,
-                    _ => FIRST_SEEN,
-                };
-                plan.reorder(wanted, q.driving.is_some(), "query.scheduled_task.order", violations);
-            }
-            Err(_) => violations.push("query.scheduled_task.order", format!("{} is no value of this enum", q.order)),
-        }
+        plan.order(q.order, q.driving.is_some(), "query.scheduled_task.order", violations, |order| match order {
+            ScheduledTaskOrder::User => USER,
+            _ => FIRST_SEEN,
+        });
         if enumerated::<ScheduleKind>("query.scheduled_task.kind", q.kind, violations) {
             plan = plan.and(Column::Kind.eq(q.kind as i16));
         }

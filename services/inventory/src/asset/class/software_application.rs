@@ -173,20 +173,11 @@ impl Class for SoftwareApplication {
             }
             None => Plan::new(FIRST_SEEN, false),
         };
-        match SoftwareApplicationOrder::try_from(q.order) {
-            Ok(SoftwareApplicationOrder::Unspecified) => {}
-            Ok(order) => {
-                let wanted = match order {
-                    SoftwareApplicationOrder::Name => NAME,
-                    SoftwareApplicationOrder::ProcessCount => PROCESS_COUNT,
-                    _ => FIRST_SEEN,
-                };
-                plan.reorder(wanted, q.driving.is_some(), "query.software_application.order", violations);
-            }
-            Err(_) => {
-                violations.push("query.software_application.order", format!("{} is no value of this enum", q.order))
-            }
-        }
+        plan.order(q.order, q.driving.is_some(), "query.software_application.order", violations, |order| match order {
+            SoftwareApplicationOrder::Name => NAME,
+            SoftwareApplicationOrder::ProcessCount => PROCESS_COUNT,
+            _ => FIRST_SEEN,
+        });
         if enumerated::<ApplicationKind>("query.software_application.kind", q.kind, violations) {
             plan = plan.and(Column::Kind.eq(q.kind as i16));
         }

@@ -179,18 +179,11 @@ impl Class for StartupService {
             }
             None => Plan::new(FIRST_SEEN, false),
         };
-        match StartupServiceOrder::try_from(q.order) {
-            Ok(StartupServiceOrder::Unspecified) => {}
-            Ok(order) => {
-                let wanted = match order {
-                    StartupServiceOrder::Name => NAME,
-                    StartupServiceOrder::User => USER,
-                    _ => FIRST_SEEN,
-                };
-                plan.reorder(wanted, q.driving.is_some(), "query.startup_service.order", violations);
-            }
-            Err(_) => violations.push("query.startup_service.order", format!("{} is no value of this enum", q.order)),
-        }
+        plan.order(q.order, q.driving.is_some(), "query.startup_service.order", violations, |order| match order {
+            StartupServiceOrder::Name => NAME,
+            StartupServiceOrder::User => USER,
+            _ => FIRST_SEEN,
+        });
         if enumerated::<StartupKind>("query.startup_service.kind", q.kind, violations) {
             plan = plan.and(Column::Kind.eq(q.kind as i16));
         }

@@ -11,7 +11,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::SelectStatement;
 use sea_orm::{FromQueryResult, QueryResult, QueryTrait};
 
-use super::{Class, Column as Own, Item, Order, Plan, Query, Whose, drive, enumerated, steady};
+use super::{Class, Column as Own, Item, Order, Plan, Query, Whose, drive, enumerated, same, steady};
 use crate::asset::check::{Check, instant, timestamp};
 use crate::asset::natural_key::NaturalKey;
 use crate::asset::row::Sink;
@@ -188,22 +188,12 @@ impl Class for SystemPackage {
             }
             None => Plan::new(FIRST_SEEN, false),
         };
-        match SystemPackageOrder::try_from(q.order) {
-            Ok(SystemPackageOrder::Unspecified) => {}
-            Ok(order) => {
-                let wanted = match order {
-                    SystemPackageOrder::Name => NAME,
-                    SystemPackageOrder::InstallTime => INSTALLED,
-                    _ => FIRST_SEEN,
-                };
-                plan.reorder(wanted, q.driving.is_some(), "query.system_package.order", violations);
-            }
-            Err(_) => violations.push("query.system_package.order", format!("{} is no value of this enum", q.order)),
-        }
-        if q.version.len() > 255 {
-            violations
-                .push("query.system_package.version", format!("must have at most 255 bytes, has {}", q.version.len()));
-        } else if !q.version.is_empty() {
+        plan.order(q.order, q.driving.is_some(), "query.system_package.order", violations, |order| match order {
+            SystemPackageOrder::Name => NAME,
+            SystemPackageOrder::InstallTime => INSTALLED,
+            _ => FIRST_SEEN,
+        });
+        if same("query.system_package.version", &q.version, violations) {
             plan = plan.and(Column::Version.eq(q.version.as_str()));
         }
         if enumerated::<PackageKind>("query.system_package.kind", q.kind, violations) {

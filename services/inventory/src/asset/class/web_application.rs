@@ -197,19 +197,12 @@ impl Class for WebApplication {
             }
             None => Plan::new(FIRST_SEEN, false),
         };
-        match WebApplicationOrder::try_from(q.order) {
-            Ok(WebApplicationOrder::Unspecified) => {}
-            Ok(order) => {
-                let wanted = match order {
-                    WebApplicationOrder::Name => NAME,
-                    WebApplicationOrder::Domain => DOMAIN,
-                    WebApplicationOrder::PluginCount => PLUGIN_COUNT,
-                    _ => FIRST_SEEN,
-                };
-                plan.reorder(wanted, q.driving.is_some(), "query.web_application.order", violations);
-            }
-            Err(_) => violations.push("query.web_application.order", format!("{} is no value of this enum", q.order)),
-        }
+        plan.order(q.order, q.driving.is_some(), "query.web_application.order", violations, |order| match order {
+            WebApplicationOrder::Name => NAME,
+            WebApplicationOrder::Domain => DOMAIN,
+            WebApplicationOrder::PluginCount => PLUGIN_COUNT,
+            _ => FIRST_SEEN,
+        });
         if enumerated::<WebServiceKind>("query.web_application.service", q.service, violations) {
             plan = plan.and(Column::Service.eq(q.service as i16));
         }

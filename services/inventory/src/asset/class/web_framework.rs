@@ -164,18 +164,11 @@ impl Class for WebFramework {
             }
             None => Plan::new(FIRST_SEEN, false),
         };
-        match WebFrameworkOrder::try_from(q.order) {
-            Ok(WebFrameworkOrder::Unspecified) => {}
-            Ok(order) => {
-                let wanted = match order {
-                    WebFrameworkOrder::Name => NAME,
-                    WebFrameworkOrder::JarCount => JAR_COUNT,
-                    _ => FIRST_SEEN,
-                };
-                plan.reorder(wanted, q.driving.is_some(), "query.web_framework.order", violations);
-            }
-            Err(_) => violations.push("query.web_framework.order", format!("{} is no value of this enum", q.order)),
-        }
+        plan.order(q.order, q.driving.is_some(), "query.web_framework.order", violations, |order| match order {
+            WebFrameworkOrder::Name => NAME,
+            WebFrameworkOrder::JarCount => JAR_COUNT,
+            _ => FIRST_SEEN,
+        });
         if enumerated::<ProgrammingLanguage>("query.web_framework.language", q.language, violations) {
             plan = plan.and(Column::Language.eq(q.language as i16));
         }

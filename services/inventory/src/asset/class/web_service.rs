@@ -181,18 +181,11 @@ impl Class for WebService {
             }
             None => Plan::new(FIRST_SEEN, false),
         };
-        match WebServiceOrder::try_from(q.order) {
-            Ok(WebServiceOrder::Unspecified) => {}
-            Ok(order) => {
-                let wanted = match order {
-                    WebServiceOrder::Kind => KIND,
-                    WebServiceOrder::ProcessCount => PROCESS_COUNT,
-                    _ => FIRST_SEEN,
-                };
-                plan.reorder(wanted, q.driving.is_some(), "query.web_service.order", violations);
-            }
-            Err(_) => violations.push("query.web_service.order", format!("{} is no value of this enum", q.order)),
-        }
+        plan.order(q.order, q.driving.is_some(), "query.web_service.order", violations, |order| match order {
+            WebServiceOrder::Kind => KIND,
+            WebServiceOrder::ProcessCount => PROCESS_COUNT,
+            _ => FIRST_SEEN,
+        });
         if same("query.web_service.user", &q.user, violations) {
             plan = plan.and(Column::User.eq(q.user.as_str()));
         }

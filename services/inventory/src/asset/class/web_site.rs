@@ -218,19 +218,12 @@ impl Class for WebSite {
             Some(Driving::Port(by)) => Plan::new(PORT, true).ranged(Condition::all().add(Column::Port.eq(*by))),
             None => Plan::new(FIRST_SEEN, false),
         };
-        match WebSiteOrder::try_from(q.order) {
-            Ok(WebSiteOrder::Unspecified) => {}
-            Ok(order) => {
-                let wanted = match order {
-                    WebSiteOrder::Domain => DOMAIN,
-                    WebSiteOrder::Port => PORT,
-                    WebSiteOrder::PathCount => PATH_COUNT,
-                    _ => FIRST_SEEN,
-                };
-                plan.reorder(wanted, q.driving.is_some(), "query.web_site.order", violations);
-            }
-            Err(_) => violations.push("query.web_site.order", format!("{} is no value of this enum", q.order)),
-        }
+        plan.order(q.order, q.driving.is_some(), "query.web_site.order", violations, |order| match order {
+            WebSiteOrder::Domain => DOMAIN,
+            WebSiteOrder::Port => PORT,
+            WebSiteOrder::PathCount => PATH_COUNT,
+            _ => FIRST_SEEN,
+        });
         if enumerated::<WebProtocol>("query.web_site.protocol", q.protocol, violations) {
             plan = plan.and(Column::Protocol.eq(q.protocol as i16));
         }
