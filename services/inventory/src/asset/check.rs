@@ -11,6 +11,8 @@ const MOST: u32 = 200;
 
 /// Most bytes of a command line.
 pub const COMMAND_LINE: usize = 4096;
+/// Bytes of a command line that are looked at.
+const WINDOW: usize = 4 * COMMAND_LINE;
 
 /// What is found wrong with the items of a report, and how many texts were cut.
 #[derive(Debug, Default)]
@@ -135,10 +137,15 @@ impl<'a> Check<'a> {
 
     /// Takes secrets out of a command line and cuts it to [`COMMAND_LINE`] bytes.
     pub fn command(&mut self, value: &mut String) {
-        // Cut first, so that a long text costs no more than a short one; what is cut off cannot leak.
-        self.clip(value, COMMAND_LINE);
+        // Cut far behind what is kept, so that a long text costs no more, and no secret is cut before it is known as one.
+        let cut = value.len() > WINDOW;
+        value.truncate(value.floor_char_boundary(WINDOW));
         self.redact(value);
+        let clipped = self.clipped;
         self.clip(value, COMMAND_LINE);
+        if cut {
+            self.clipped = clipped + 1;
+        }
     }
 
     /// Checks a time and cuts it to microseconds.
@@ -181,6 +188,19 @@ mod tests {
         check.clip(&mut text, 3);
         assert_eq!(check.clipped(), 1);
         assert!(found.is_empty());
+    }
+
+    #[test]
+    fn a_secret_on_the_edge_of_what_is_kept_is_not_kept_in_part() {
+        let mut found = Found::default();
+        let mut check = Check::new(0, &mut found);
+        let mut line = format!("{} https://bob:hunter2hunter2@example.org", "x".repeat(COMMAND_LINE - 20));
+        check.command(&mut line);
+        assert!(line.len() <= COMMAND_LINE && !line.contains("hunter"), "{}", &line[COMMAND_LINE - 30..]);
+        assert_eq!(check.clipped(), 1);
+        let mut line = "x".repeat(WINDOW + 1);
+        check.command(&mut line);
+        assert_eq!((line.len(), check.clipped()), (COMMAND_LINE, 2));
     }
 
     #[test]
