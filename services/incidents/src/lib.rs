@@ -21,10 +21,10 @@ use cwpp_chassis::client::Channel;
 use cwpp_chassis::config::Settings;
 use cwpp_contracts::common::v1::DataClass;
 use cwpp_contracts::configuration::v1::policy_service_client::PolicyServiceClient;
-use cwpp_storage::{Db, Eraser, Registry, migrate};
+use cwpp_storage::{Db, Eraser, Registry, follow, migrate};
 
 pub use config::Config;
-use policy::follow::{self, Follower};
+use policy::follow::Policies;
 use rpc::Rpc;
 
 /// The service.
@@ -42,7 +42,6 @@ pub fn registry() -> Registry {
         .erasable(event::entity::machine::Entity, Operational)
         .erasable(policy::entity::machine::Entity, Configuration)
         .erasable(policy::entity::whitelist::Entity, Configuration)
-        .global(policy::entity::cursor::Entity, "how far the feed of policies was followed")
         .migrations(migrations::all())
 }
 
@@ -82,8 +81,8 @@ impl Service for Incidents {
         if !config.peers.configuration.is_empty() {
             let channel = Channel::connect_lazy(&config.peers.configuration, &config.client())?
                 .with_descriptor(cwpp_contracts::FILE_DESCRIPTOR_SET)?;
-            let follower = Follower { db, client: PolicyServiceClient::new(channel) };
-            parts = parts.job("policies-follow", move || follow::run(follower.clone(), shutdown.clone()));
+            let policies = Policies { client: PolicyServiceClient::new(channel) };
+            parts = parts.job("policies-follow", move || follow::run(db.clone(), policies.clone(), shutdown.clone()));
         }
         Ok(parts)
     }

@@ -154,9 +154,5 @@ fn policies() -> Vec<Migration> {
             "login_policy_machine",
             &["app_id", "policy_id", "machine_id"],
         ),
-        Migration::table(
-            "1204_policy_cursor",
-            Table::global("policy_cursor").varchar("source", 64).varchar("position", 255).key(&["source"]),
-        ),
     ]
 }

@@ -64,25 +64,3 @@ pub mod machine {
         const APP_ID: Column = Column::AppId;
     }
 }
-
-/// How far the feed of policies was followed.
-pub mod cursor {
-    use sea_orm::entity::prelude::*;
-
-    /// A cursor.
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "policy_cursor")]
-    pub struct Model {
-        /// The feed.
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub source: String,
-        /// Where to go on; opaque.
-        pub position: String,
-    }
-
-    /// It refers to nothing.
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
-}

@@ -2,28 +2,11 @@
 
 use cwpp_contracts::common::v1::MachineScopeKind;
 use cwpp_storage::{StoreResult, TenantTx, Tenanted};
-use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, Condition, IntoActiveModel, QueryFilter, QueryOrder};
 use uuid::Uuid;
 
-use super::entity::{cursor, machine, whitelist};
+use super::entity::{machine, whitelist};
 use crate::incident::entity::number;
-
-/// Reads how far the feed was followed; empty before the first.
-#[allow(clippy::disallowed_methods, reason = "a cursor of the whole feed belongs to no tenant")]
-pub(super) async fn cursor(on: &impl ConnectionTrait, source: &str) -> StoreResult<String> {
-    let row = cursor::Entity::find().filter(cursor::Column::Source.eq(source)).one(on).await?;
-    Ok(row.map(|row| row.position).unwrap_or_default())
-}
-
-/// Writes how far the feed was followed.
-pub(super) async fn follow(on: &impl ConnectionTrait, source: &str, position: &str) -> StoreResult<()> {
-    let row = cursor::ActiveModel { source: Set(source.to_owned()), position: Set(position.to_owned()) };
-    let replace = OnConflict::column(cursor::Column::Source).update_column(cursor::Column::Position).to_owned();
-    cursor::Entity::insert(row).on_conflict(replace).exec_without_returning(on).await?;
-    Ok(())
-}
 
 /// Reads the whitelists that cover a machine, in the order of their ids.
 pub(super) async fn covering(tx: &TenantTx, machine_id: Uuid) -> StoreResult<Vec<whitelist::Model>> {
