@@ -104,6 +104,9 @@ async fn a_cancelled_termination_leaves_everything(backend: Backend) -> anyhow::
     let world = World::new(backend).await?;
     world.tenant(1).await?;
     let mut reporter = fill(&world, 1).await?;
+    // Processes come and go: what is there before is held against itself after.
+    let snapshot = collect(&Root::new("/"), Utc::now());
+    reporter.report(&snapshot).await?;
     let deletion = terminate(&world, 1).await?;
     let again = terminate(&world, 1).await?;
     assert_eq!(again.deletion_id, deletion.deletion_id, "a repeat answers the same deletion");
@@ -112,7 +115,6 @@ async fn a_cancelled_termination_leaves_everything(backend: Backend) -> anyhow::
     client.cancel_termination(request.clone()).await?;
     world.until(&deletion, DeletionState::Cancelled).await?;
     // Unfencing is retention's work after the answer.
-    let snapshot = collect(&Root::new("/"), Utc::now());
     let start = std::time::Instant::now();
     while reporter.register(&snapshot).await.is_err() {
         anyhow::ensure!(start.elapsed() < cwpp_tests::world::PATIENCE, "writes are still refused");
