@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
-use cwpp_chassis::client::Channel;
 use cwpp_chassis::{Reason, status};
 use cwpp_contracts::common::v1::{MachineScope, MachineScopeKind, Page, StringMatch, string_match::How};
 use cwpp_contracts::configuration::v1::policy_service_client::PolicyServiceClient;
@@ -11,12 +10,11 @@ use cwpp_contracts::configuration::v1::{
     ClassCollection, CollectionSettings, CreatePolicyRequest, DeletePolicyRequest, Policy, policy,
 };
 use cwpp_contracts::inventory::v1::asset_service_client::AssetServiceClient;
-use cwpp_contracts::inventory::v1::machine_service_client::MachineServiceClient;
 use cwpp_contracts::inventory::v1::report_assets_request::Part;
 use cwpp_contracts::inventory::v1::*;
+use cwpp_tests::host::{self, package};
 use cwpp_tests::on_every_backend;
 use cwpp_tests::world::{Backend, PATIENCE, World};
-use prost::Message;
 use tonic::Status;
 
 on_every_backend![
@@ -34,21 +32,7 @@ on_every_backend![
 const TENANT: u64 = 11;
 
 /// A machine that reports packages.
-struct Host {
-    assets: AssetServiceClient<Channel>,
-    machine_id: String,
-}
-
-fn package(name: &str, version: &str) -> AssetItem {
-    let package = SystemPackage {
-        kind: PackageKind::Dpkg.into(),
-        name: name.into(),
-        version: version.into(),
-        architecture: "amd64".into(),
-        ..Default::default()
-    };
-    AssetItem { item: Some(asset_item::Item::SystemPackage(package)) }
-}
+struct Host(host::Host);
 
 fn packages(range: std::ops::Range<u32>, version: &str) -> Vec<AssetItem> {
     range.map(|n| package(&format!("package-{n:04}"), version)).collect()
@@ -64,48 +48,20 @@ fn message(app_id: u64, part: Part) -> ReportAssetsRequest {
 
 impl Host {
     async fn enrol(world: &World, app_id: u64, name: &str) -> anyhow::Result<Self> {
-        let facts = MachineFacts {
-            name: name.into(),
-            ip_addresses: vec!["10.1.2.3".into()],
-            machine_type: MachineType::Other.into(),
-            os_type: OsType::Linux.into(),
-            ..Default::default()
-        };
-        let request = RegisterMachineRequest { app_id, quuid: name.into(), facts: Some(facts), ..Default::default() };
-        let answer = MachineServiceClient::new(world.inventory()?).register_machine(request).await?.into_inner();
-        let machine_id = answer.machine.context("a machine")?.machine_id;
-        Ok(Self { assets: AssetServiceClient::new(world.inventory()?), machine_id })
+        Ok(Self(host::Host::enrol(world.inventory()?, app_id, name).await?))
     }
 
     async fn negotiate(&mut self, offers: Vec<ClassDigest>) -> Result<NegotiateReportResponse, Status> {
-        let request = NegotiateReportRequest {
-            app_id: TENANT,
-            machine_id: self.machine_id.clone(),
-            classes: offers,
-            observed_time: None,
-            ..Default::default()
-        };
-        Ok(self.assets.negotiate_report(request).await?.into_inner())
+        self.0.negotiate(offers).await
     }
 
     /// Spells the messages of a report of packages, one chunk for every three of them.
     fn messages(&self, token: &str, digest: u8, items: &[AssetItem]) -> Vec<ReportAssetsRequest> {
-        let chunks: Vec<_> = items.chunks(3).map(|items| ReportChunk { items: items.to_vec() }).collect();
-        let header = ReportHeader {
-            machine_id: self.machine_id.clone(),
-            report_token: token.into(),
-            classes: vec![offer(digest, items.len() as u32)],
-            declared_bytes: chunks.iter().map(|c| c.encoded_len() as u64).sum(),
-        };
-        let mut messages = vec![message(TENANT, Part::Header(header))];
-        messages.extend(chunks.into_iter().map(|c| message(TENANT, Part::Chunk(c))));
-        messages.push(message(TENANT, Part::End(ReportEnd {})));
-        messages
+        self.0.messages(token, vec![offer(digest, items.len() as u32)], items, 3)
     }
 
     async fn send(&mut self, messages: Vec<ReportAssetsRequest>) -> Result<ClassResult, Status> {
-        let answer = self.assets.report_assets(futures::stream::iter(messages)).await?.into_inner();
-        answer.results.first().copied().ok_or_else(|| Status::internal("no result"))
+        self.0.send(messages).await?.first().copied().ok_or_else(|| Status::internal("no result"))
     }
 
     async fn report(&mut self, digest: u8, items: &[AssetItem]) -> anyhow::Result<ClassResult> {
@@ -116,23 +72,16 @@ impl Host {
     /// Returns what is stored of the machine: version and first sight by name.
     async fn stored(&mut self) -> anyhow::Result<BTreeMap<String, (String, prost_types::Timestamp)>> {
         let mut stored = BTreeMap::new();
-        let query = AssetQuery { query: Some(asset_query::Query::SystemPackage(SystemPackageQuery::default())) };
-        let hosts = HostFilter { machine_ids: vec![self.machine_id.clone()], ..Default::default() };
-        let request = ExportAssetsRequest { app_id: TENANT, query: Some(query), hosts: Some(hosts) };
-        let mut parts = self.assets.export_assets(request).await?.into_inner();
-        while let Some(part) = parts.message().await? {
-            for asset in part.assets {
-                let Some(asset_item::Item::SystemPackage(p)) = asset.item.and_then(|i| i.item) else { continue };
-                stored.insert(p.name, (p.version, asset.first_seen_time.context("a time")?));
-            }
+        for asset in self.0.export(asset_query::Query::SystemPackage(SystemPackageQuery::default())).await? {
+            let Some(asset_item::Item::SystemPackage(p)) = asset.item.and_then(|i| i.item) else { continue };
+            stored.insert(p.name, (p.version, asset.first_seen_time.context("a time")?));
         }
         Ok(stored)
     }
 
     async fn counted(&mut self) -> anyhow::Result<u64> {
-        let of = |machine_id: String| ListAssetCountsRequest { app_id: TENANT, machine_id };
-        let machine = self.assets.list_asset_counts(of(self.machine_id.clone())).await?.into_inner().counts;
-        Ok(machine.iter().map(|c| c.items).sum())
+        let [machine, _] = self.0.counted().await?;
+        Ok(machine.values().sum())
     }
 }
 
@@ -211,7 +160,7 @@ async fn two_reports_of_one_machine_leave_one_of_them_whole(backend: Backend) ->
     let world = World::new(backend).await?;
     world.tenant(TENANT).await?;
     let mut host = Host::enrol(&world, TENANT, "web-1").await?;
-    let mut twin = Host { assets: host.assets.clone(), machine_id: host.machine_id.clone() };
+    let mut twin = Host(host.0.clone());
     for round in 0..5u8 {
         let (a, b) = (packages(0..300, &format!("a{round}")), packages(150..450, &format!("b{round}")));
         let (one, two) = tokio::join!(host.report(2 * round, &a), twin.report(2 * round + 1, &b));
@@ -229,7 +178,7 @@ async fn a_report_that_is_wrong_is_refused_whole(backend: Backend) -> anyhow::Re
     let mut host = Host::enrol(&world, TENANT, "web-1").await?;
     let token = host.negotiate(vec![offer(1, 3)]).await?.report_token;
     let header = |classes: Vec<ClassDigest>, declared_bytes: u64| ReportHeader {
-        machine_id: host.machine_id.clone(),
+        machine_id: host.0.machine_id.clone(),
         report_token: token.clone(),
         classes,
         declared_bytes,
@@ -255,7 +204,7 @@ async fn a_report_that_is_wrong_is_refused_whole(backend: Backend) -> anyhow::Re
         ("too many bytes", report(header(vec![offer(1, 1)], (64 << 20) + 1), Vec::new()), Reason::InvalidField),
     ];
     for (what, messages, wanted) in cases {
-        let refused = host.assets.clone().report_assets(futures::stream::iter(messages)).await.expect_err(what);
+        let refused = host.0.assets.clone().report_assets(futures::stream::iter(messages)).await.expect_err(what);
         assert_eq!(reason(&refused), Some(wanted), "{what}: {refused:?}");
         if what == "wrong fields" {
             let fields: Vec<_> = status::violations(&refused).into_iter().map(|(field, _)| field).collect();
@@ -271,7 +220,7 @@ async fn a_report_that_is_wrong_is_refused_whole(backend: Backend) -> anyhow::Re
         observed_time: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
         ..Default::default()
     };
-    let refused = host.assets.negotiate_report(bad).await.expect_err("wrong");
+    let refused = host.0.assets.negotiate_report(bad).await.expect_err("wrong");
     let fields: Vec<_> = status::violations(&refused).into_iter().map(|(field, _)| field).collect();
     assert_eq!(fields, ["machine_id", "classes[0].asset_class", "classes[1].digest", "observed_time"]);
     world.end().await
@@ -340,12 +289,12 @@ async fn a_clock_that_is_a_day_ahead_is_flagged_and_changes_no_order(backend: Ba
     let ahead = world.platform.clock.now() + chrono::TimeDelta::hours(30);
     let request = NegotiateReportRequest {
         app_id: TENANT,
-        machine_id: host.machine_id.clone(),
+        machine_id: host.0.machine_id.clone(),
         classes: vec![offer(1, 2)],
         observed_time: Some(prost_types::Timestamp { seconds: ahead.timestamp(), nanos: 0 }),
         ..Default::default()
     };
-    let answer = host.assets.negotiate_report(request).await?.into_inner();
+    let answer = host.0.assets.negotiate_report(request).await?.into_inner();
     assert!(answer.clock_clamped);
     assert_eq!(answer.clock_skew.context("a skew")?.seconds, 86_400);
     host.send(host.messages(&answer.report_token, 1, &packages(0..2, "1.0"))).await?;
