@@ -4,8 +4,7 @@
 //! it was built with. A process that is started with `CWPP_FAULT_SOCKET` then tells the Unix socket of that name each
 //! point that it comes to, and goes on when the far side closes the connection.
 
-/// Names the Unix socket that a process with fault points tells where it is.
-#[cfg(all(feature = "failpoints", debug_assertions))]
+/// Names the Unix socket that a process with fault points tells where it is; one without them does not look at it.
 pub const SOCKET: &str = "CWPP_FAULT_SOCKET";
 
 /// A place where a test may hold the process, `{part}.{step}`. It does nothing in a usual build.
