@@ -7,7 +7,7 @@ use cwpp_chassis::Clock;
 use cwpp_chassis::app::start;
 use cwpp_chassis::client::Channel;
 use cwpp_chassis::config::Settings;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::probe::{COUNTED, JOB_RUNS, Probe, ProbeConfig, ask, call, channel, handled, page, probe};
 
@@ -83,6 +83,57 @@ async fn a_mute_connection_is_closed_and_does_not_hold_up_the_stop() {
     let started = Instant::now();
     running.stop().await;
     assert!(started.elapsed() < Duration::from_millis(250), "{:?}", started.elapsed());
+}
+
+/// What an HTTP/2 client begins with: the preface and an empty SETTINGS frame.
+const BEGINNING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// The answer to the server's PING before it goes: the payload is that of h2.
+const PONG: &[u8] = b"\0\0\x08\x06\x01\0\0\0\0\x0b\x7b\xa2\xf0\x8b\x9b\xfe\x54";
+/// The type of the frame that says that the server goes, and up to which call it took them.
+const GOAWAY: u8 = 7;
+/// A PING of the client's own.
+const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
+/// How often a server said that it goes.
+fn goaways(said: &[u8]) -> usize {
+    let (mut found, mut rest) = (0, said);
+    while let Some((&[a, b, c, kind, ..], frame)) = rest.split_at_checked(9) {
+        found += usize::from(kind == GOAWAY);
+        rest = &frame[u32::from_be_bytes([0, a, b, c]) as usize..];
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_client_that_still_sends_can_read_why_the_server_goes() {
+    let running = probe(|settings| settings.chassis.grpc.max_connection_age = Duration::from_millis(100)).await;
+    let mut client = tokio::net::TcpStream::connect(running.grpc_addr).await.unwrap();
+    client.write_all(BEGINNING).await.unwrap();
+    client.write_all(PONG).await.unwrap();
+    // It is sent on after the server has said all: each of these would be answered by a reset if the socket was closed.
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        client.write_all(PONG).await.unwrap();
+        client.write_all(PING).await.expect("the server still reads");
+    }
+    let mut said = Vec::new();
+    client.read_to_end(&mut said).await.expect("no reset");
+    assert_eq!(goaways(&said), 2);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_speaks_late_is_not_ended_by_its_age() {
+    let running = probe(|settings| settings.chassis.grpc.max_connection_age = Duration::from_millis(50)).await;
+    let mut client = tokio::net::TcpStream::connect(running.grpc_addr).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    client.write_all(BEGINNING).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    client.write_all(PONG).await.expect("it is served");
+    let mut said = Vec::new();
+    client.read_to_end(&mut said).await.expect("no reset");
+    assert_eq!(goaways(&said), 2, "it is told to go, not cut off");
+    running.stop().await;
 }
 
 #[tokio::test]
