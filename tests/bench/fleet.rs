@@ -115,35 +115,40 @@ impl Fleet {
 }
 
 impl Machine {
-    async fn report(&self, mut client: AssetServiceClient<Channel>, retries: &AtomicU64) -> anyhow::Result<Outcome> {
+    /// Reports, and again as long as the service asks for that.
+    async fn report(&self, client: AssetServiceClient<Channel>, retries: &AtomicU64) -> anyhow::Result<Outcome> {
         loop {
-            let request = NegotiateReportRequest {
-                app_id: TENANT,
-                machine_id: self.id.clone(),
-                classes: self.classes.clone(),
-                observed_time: Some(std::time::SystemTime::now().into()),
-                ..Default::default()
+            let status = match self.attempt(client.clone()).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(status) => status,
             };
-            let answer = client.negotiate_report(request).await?.into_inner();
-            let decided = answer.decisions.iter().filter(|d| d.decision() == Decision::Send);
-            let wanted: Vec<i32> = decided.map(|d| d.asset_class).collect();
-            if wanted.is_empty() {
-                return Ok(Outcome::Unchanged);
-            }
-            match client.report_assets(futures::stream::iter(self.stream(answer.report_token, &wanted))).await {
-                Ok(_) => return Ok(Outcome::Applied),
-                Err(status) => match cwpp_chassis::status::reason(&status) {
-                    Some(Reason::ReportBudget | Reason::Conflict | Reason::Overloaded) => {
-                        retries.fetch_add(1, Ordering::Relaxed);
-                        tokio::time::sleep(
-                            cwpp_chassis::status::retry_delay(&status).unwrap_or(Duration::from_millis(100)),
-                        )
-                        .await;
-                    }
-                    _ => return Err(status.into()),
-                },
+            match cwpp_chassis::status::reason(&status) {
+                Some(Reason::ReportBudget | Reason::Conflict | Reason::Overloaded) => {
+                    retries.fetch_add(1, Ordering::Relaxed);
+                    let wait = cwpp_chassis::status::retry_delay(&status).unwrap_or(Duration::from_millis(100));
+                    tokio::time::sleep(wait).await;
+                }
+                _ => return Err(status.into()),
             }
         }
+    }
+
+    async fn attempt(&self, mut client: AssetServiceClient<Channel>) -> Result<Outcome, tonic::Status> {
+        let request = NegotiateReportRequest {
+            app_id: TENANT,
+            machine_id: self.id.clone(),
+            classes: self.classes.clone(),
+            observed_time: Some(std::time::SystemTime::now().into()),
+            ..Default::default()
+        };
+        let answer = client.negotiate_report(request).await?.into_inner();
+        let decided = answer.decisions.iter().filter(|d| d.decision() == Decision::Send);
+        let wanted: Vec<i32> = decided.map(|d| d.asset_class).collect();
+        if wanted.is_empty() {
+            return Ok(Outcome::Unchanged);
+        }
+        client.report_assets(futures::stream::iter(self.stream(answer.report_token, &wanted))).await?;
+        Ok(Outcome::Applied)
     }
 
     fn stream(&self, report_token: String, wanted: &[i32]) -> Vec<ReportAssetsRequest> {

@@ -4,8 +4,9 @@
 //!
 //! `reports` (what is done where nothing is named): the real inventory binary on a fresh database; every machine
 //! registers, reports 1,000 items over all classes once (the first report), the same again (the unchanged report), 20
-//! changes over three classes, and 1,000 other items (delete and insert). Then the limit of the first: the rows that it
-//! left behind, in all tables that a report writes, inserted raw into another fresh database with the same tables.
+//! changes over three classes, and 1,000 other items (delete and insert). In between the limit of the first: the rows that
+//! it left behind, in all tables that a report writes, inserted raw into another fresh database with the same tables. Both
+//! begin on a server at rest.
 //! `in-flight`: the first report with every machine at once. `pages`: every order of a class with a million rows.
 //! `ready`: from the start of each service to ready.
 
@@ -206,6 +207,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Run> {
     let (mut inventory, reports, ready) = start(arguments, &mut admin, folder.path()).await?;
     let mut fleet = Fleet::enrol(inventory.grpc, arguments.machines, plain).await?;
 
+    rest(&mut admin).await?;
     let me = std::process::id();
     let cpu = || anyhow::Ok([process::cpu(me)?, process::cpu(inventory.id())?, process::cpu(mysqld)?]);
     let before = cpu()?;
@@ -234,6 +236,12 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Run> {
     let machines = raw::copy_out(&pool, &tables).await?;
     let rows: u64 = machines.iter().flat_map(|m| m.values()).map(|rows| rows.len() as u64).sum();
 
+    rest(&mut admin).await?;
+    let raw_before = process::cpu(mysqld)?;
+    let raw_time = raw::insert(&raw, machines, 4).await?;
+    let raw_cpu = process::cpu(mysqld)? - raw_before;
+    rest(&mut admin).await?;
+
     fleet.change(|n| {
         items(n, &MIX, 0, |class| match class {
             AssetClass::Process => 10,
@@ -251,9 +259,6 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Run> {
     inventory.stop()?;
 
     pool.close().await;
-    let raw_before = process::cpu(mysqld)?;
-    let raw_time = raw::insert(&raw, machines, 4).await?;
-    let raw_cpu = process::cpu(mysqld)? - raw_before;
 
     let all = (arguments.machines * rows_of_a_machine()) as f64;
     let a_row = |from: Duration, to: Duration| (to - from).as_secs_f64() * 1e6 / all;
@@ -301,6 +306,30 @@ async fn mysqld(admin: &mut MySqlConnection) -> anyhow::Result<u32> {
     let path = PathBuf::from(data).join(file);
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     Ok(text.trim().parse()?)
+}
+
+/// Waits until the server has written out and purged what came before, so that nothing of it is measured with what follows.
+async fn rest(admin: &mut MySqlConnection) -> anyhow::Result<()> {
+    use sqlx::Executor;
+    let most: f64 = sqlx::query_scalar("SELECT @@GLOBAL.innodb_max_dirty_pages_pct").fetch_one(&mut *admin).await?;
+    admin.execute("SET GLOBAL innodb_max_dirty_pages_pct = 0").await?;
+    let mut left = (i64::MAX, i64::MAX);
+    for _ in 0..600 {
+        left = sqlx::query_as(
+            "SELECT (SELECT count FROM information_schema.innodb_metrics WHERE name = 'trx_rseg_history_len'),
+                    (SELECT CAST(variable_value AS SIGNED) FROM performance_schema.global_status
+                     WHERE variable_name = 'Innodb_buffer_pool_pages_dirty')",
+        )
+        .fetch_one(&mut *admin)
+        .await?;
+        if left.0 < 100 && left.1 < 200 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    sqlx::query("SET GLOBAL innodb_max_dirty_pages_pct = ?").bind(most).execute(&mut *admin).await?;
+    anyhow::ensure!(left.0 < 100 && left.1 < 200, "the server is not at rest: {left:?} transactions and pages are left");
+    Ok(())
 }
 
 /// Waits until the changes of counts are folded, so that the folder's writes are nobody else's.
