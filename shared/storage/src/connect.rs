@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::config::{Database, TlsMode};
 use crate::dialect::Dialect;
+use crate::engine;
 use crate::error::{StoreResult, is_contended, sqlx_error, translate};
 use crate::line::Raw;
 use crate::session::Session;
@@ -119,6 +120,7 @@ pub(crate) async fn pools(config: &Database, service: &str) -> Result<Pools> {
                 .map_err(first_error)?;
             // A server that lacks what every session asks for says so here.
             first.execute(AssertSqlSafe(Dialect::MySql.session())).await.map_err(first_error)?;
+            engine::check(&mut first, &options).await?;
             let _ = first.close().await;
             let pool = |size: u32| {
                 MySqlPoolOptions::new()

@@ -4,6 +4,7 @@ pub mod config;
 mod connect;
 mod db;
 pub mod dialect;
+mod engine;
 pub mod erase;
 pub mod error;
 pub mod fault;

@@ -4,6 +4,7 @@ pub(crate) mod own;
 mod run;
 mod table;
 
+pub(crate) use run::LOG;
 pub use run::{Applied, check, plan, run, status, up};
 pub use table::{Column, Table, column};
 

@@ -17,7 +17,8 @@ pub struct Applied {
     pub at: Option<String>,
 }
 
-const LOG: &str = "schema_migration";
+/// The table of the steps that were made.
+pub(crate) const LOG: &str = "schema_migration";
 
 /// Makes all pending steps, one migrator at a time, and returns their names.
 pub async fn up(config: &Database, registry: &Registry) -> Result<Vec<&'static str>> {

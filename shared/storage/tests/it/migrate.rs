@@ -45,6 +45,19 @@ both! {
 }
 
 #[tokio::test]
+async fn a_server_without_shared_locks_is_refused() {
+    let Some(w) = World::mysql().await else { return };
+    // An engine that takes no locks of rows, in place of a server that does not.
+    w.raw().await.run("ALTER TABLE schema_migration ENGINE = MyISAM").await;
+    let refused = Db::connect(&w.config, w.db.registry().clone()).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::InvalidArgument);
+    assert!(refused.message().contains("shared lock"), "{refused:?}");
+    w.raw().await.run("ALTER TABLE schema_migration ENGINE = InnoDB").await;
+    Db::connect(&w.config, w.db.registry().clone()).await.unwrap().close().await;
+    w.end().await;
+}
+
+#[tokio::test]
 async fn a_database_that_is_away_says_so_at_once() {
     let config = cwpp_storage::Database::at("mysql://nobody@127.0.0.1:9/none");
     let started = std::time::Instant::now();
