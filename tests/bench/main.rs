@@ -328,7 +328,10 @@ async fn rest(admin: &mut MySqlConnection) -> anyhow::Result<()> {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     sqlx::query("SET GLOBAL innodb_max_dirty_pages_pct = ?").bind(most).execute(&mut *admin).await?;
-    anyhow::ensure!(left.0 < 100 && left.1 < 200, "the server is not at rest: {left:?} transactions and pages are left");
+    anyhow::ensure!(
+        left.0 < 100 && left.1 < 200,
+        "the server is not at rest: {left:?} transactions and pages are left"
+    );
     Ok(())
 }
 

@@ -7,6 +7,7 @@ pub mod budget;
 pub mod check;
 pub mod class;
 pub mod count;
+pub mod deletion;
 pub mod diff;
 pub mod fold;
 pub mod natural_key;

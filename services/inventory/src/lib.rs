@@ -1,6 +1,7 @@
 //! The inventory service: machines, and what is on them, class by class.
 
 pub mod asset;
+mod bulk;
 pub mod collection;
 pub mod config;
 pub mod keyset;

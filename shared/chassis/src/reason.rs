@@ -66,6 +66,8 @@ reasons! {
     TenantUnknown = "TENANT_UNKNOWN", NotFound;
     /// No such machine in this tenant.
     MachineUnknown = "MACHINE_UNKNOWN", NotFound;
+    /// No such asset on this machine.
+    AssetUnknown = "ASSET_UNKNOWN", NotFound;
     /// No such incident in this tenant.
     IncidentUnknown = "INCIDENT_UNKNOWN", NotFound;
     /// No such policy in this tenant.

@@ -10,23 +10,36 @@ use super::count::{self, Change, Value};
 use super::tally::Tally;
 use super::{snapshot, store, watch};
 
-/// Removes items of one class of a machine by their keys, and returns how many there were.
+/// Removes items of one class of a machine by their keys, and returns the keys of those that there were, sorted.
 ///
 /// The machine's next report of the class is asked for whole, and one that is being written in slices begins anew. A
 /// transaction has a second: give it at most [`super::apply::SLICE`] keys.
-pub async fn items(tx: &TenantTx, machine_id: Uuid, class: &dyn Class, keys: &[Uuid]) -> StoreResult<u64> {
+pub async fn items(tx: &TenantTx, machine_id: Uuid, class: &dyn Class, keys: &[Uuid]) -> StoreResult<Vec<Uuid>> {
     let number = class.class() as i16;
-    let Some(snapshot) = snapshot::hold(tx, machine_id, number).await? else { return Ok(0) };
+    let Some(snapshot) = snapshot::hold(tx, machine_id, number).await? else { return Ok(Vec::new()) };
     let mut keys = keys.to_vec();
     keys.sort_unstable();
     keys.dedup();
     let (removed, change) = take_out(tx, machine_id, class, &keys).await?;
-    if removed > 0 {
+    if !removed.is_empty() {
         put(tx, snapshot, &change).await?;
         count::add(tx, &BTreeMap::from([(number, change)])).await?;
         if watch::is_told(class) {
             watch::changed(tx, &[machine_id]).await?;
         }
+    }
+    Ok(removed)
+}
+
+/// Removes at most `room` items of one class of a machine, and returns how many: where they are fewer, all of them are gone,
+/// and so is what was remembered of its reports.
+pub async fn class(tx: &TenantTx, machine_id: Uuid, class: &dyn Class, room: usize) -> StoreResult<usize> {
+    let number = class.class() as i16;
+    let Some(snapshot) = snapshot::hold(tx, machine_id, number).await? else { return Ok(0) };
+    let (removed, change) = clear(tx, snapshot, room).await?;
+    count::add(tx, &BTreeMap::from([(number, change)])).await?;
+    if removed > 0 && watch::is_told(class) {
+        watch::changed(tx, &[machine_id]).await?;
     }
     Ok(removed)
 }
@@ -37,35 +50,50 @@ pub async fn machine(tx: &TenantTx, machine_id: Uuid, mut room: usize) -> StoreR
     let mut changes = BTreeMap::new();
     for snapshot in snapshot::lock_all(tx, machine_id).await? {
         let number = snapshot.asset_class;
-        // A class of a later release has rows that the registry does not know either.
-        let (removed, mut change) = match by_number(number.into()) {
-            Some(class) => {
-                let keys = store::keys(tx, class, machine_id, room as u64).await?;
-                take_out(tx, machine_id, class, &keys).await?
-            }
-            None => (0, Change::default()),
-        };
-        room -= usize::try_from(removed).unwrap_or(room).min(room);
+        let (removed, change) = clear(tx, snapshot, room).await?;
+        changes.insert(number, change);
+        room -= removed;
         if room == 0 {
-            // There may be more of it.
-            put(tx, snapshot, &change).await?;
-            changes.insert(number, change);
             break;
         }
-        change.total.machines -= i64::from(!snapshot.is_new());
-        changes.insert(number, change);
-        snapshot::delete(tx, machine_id, number).await?;
     }
     count::add(tx, &changes).await?;
     Ok(room)
 }
 
-/// Deletes rows of a machine whose snapshot is locked, and returns what that changes in the counts.
-async fn take_out(tx: &TenantTx, machine_id: Uuid, class: &dyn Class, keys: &[Uuid]) -> StoreResult<(u64, Change)> {
+/// Deletes at most `room` rows of a snapshot that is locked, and the snapshot too where they are fewer; returns how many, and
+/// what that changes in the counts.
+async fn clear(tx: &TenantTx, snapshot: snapshot::Model, room: usize) -> StoreResult<(usize, Change)> {
+    let (machine_id, number) = (snapshot.machine_id, snapshot.asset_class);
+    // A class of a later release has rows that the registry does not know either.
+    let (removed, mut change) = match by_number(number.into()) {
+        Some(class) => {
+            let keys = store::keys(tx, class, machine_id, room as u64).await?;
+            take_out(tx, machine_id, class, &keys).await?
+        }
+        None => (Vec::new(), Change::default()),
+    };
+    if removed.len() >= room {
+        // There may be more of it.
+        put(tx, snapshot, &change).await?;
+    } else {
+        change.total.machines -= i64::from(!snapshot.is_new());
+        snapshot::delete(tx, machine_id, number).await?;
+    }
+    Ok((removed.len(), change))
+}
+
+/// Deletes rows of a machine whose snapshot is locked, and returns their keys, sorted, and what that changes in the counts.
+async fn take_out(
+    tx: &TenantTx,
+    machine_id: Uuid,
+    class: &dyn Class,
+    keys: &[Uuid],
+) -> StoreResult<(Vec<Uuid>, Change)> {
     let before = store::before(tx, class, machine_id, keys, false).await?;
     let mut change = Change::default();
     if before.is_empty() {
-        return Ok((0, change));
+        return Ok((Vec::new(), change));
     }
     let mut there: HashMap<Value, i64> = before.values().map(|row| (row.value.clone(), 0)).collect();
     store::held(tx, class, machine_id, &mut there).await?;
@@ -79,7 +107,7 @@ async fn take_out(tx: &TenantTx, machine_id: Uuid, class: &dyn Class, keys: &[Uu
         tally.put(&row.value, -1, &mut change);
     }
     change.settle();
-    Ok((before.len() as u64, change))
+    Ok((keys, change))
 }
 
 /// Writes a snapshot whose rows are not those of its digest any more.

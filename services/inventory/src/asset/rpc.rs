@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use cwpp_access::ops::AssetServiceOps;
 use cwpp_access::{Incoming, Outgoing, SystemScope, TenantScope};
-use cwpp_chassis::{Result, Violations};
+use cwpp_chassis::{Error, Reason, Result, Violations};
 use cwpp_contracts::common::v1::Page;
 use cwpp_contracts::common::v1::string_match::How;
 use cwpp_contracts::inventory::v1 as api;
@@ -16,15 +16,17 @@ use futures::stream::try_unfold;
 
 use super::account_change;
 use super::check::{instant, timestamp};
-use super::class::by_number;
+use super::class::{Class, by_number};
 use super::count::check::Found;
 use super::count::top::{Filter, Top};
 use super::count::{self, Change, Count};
+use super::deletion;
 use super::ops::{Assets, ClassCount, Outcome};
 use super::query;
 use super::receive::check_classes;
 use super::snapshot::{Offer, Verdict};
 use super::watch;
+use crate::bulk;
 use crate::keyset::Cursor;
 use crate::machine::skew::duration;
 use crate::machine::{self, bytes};
@@ -153,6 +155,28 @@ impl AssetServiceOps for Assets {
         Ok(api::CheckAssetCountsResponse { differences, total, repaired: request.repair && total > 0 })
     }
 
+    async fn delete_assets(
+        &self,
+        scope: TenantScope,
+        request: api::DeleteAssetsRequest,
+    ) -> Result<api::DeleteAssetsResponse> {
+        let (class, names) = ask_deletion(&request)?;
+        let deleted = match request.switched_off {
+            true => deletion::switched_off(&self.db, &scope, class, request.validate_only).await?,
+            false => deletion::chosen(&self.db, &scope, class, &names, request.validate_only).await?,
+        };
+        let done = names.iter().map(|name| match deleted.chosen.contains(name) {
+            true => Ok(()),
+            false => Err(Error::new(Reason::AssetUnknown, "the machine has no such asset of the class")),
+        });
+        Ok(api::DeleteAssetsResponse {
+            results: bulk::results(names.iter().map(|(_, asset_id)| *asset_id), done.collect()),
+            assets: deleted.assets,
+            machines: deleted.machines,
+            more: deleted.more,
+        })
+    }
+
     async fn list_account_changes(
         &self,
         scope: TenantScope,
@@ -259,6 +283,29 @@ fn length(field: &str, text: &str, least: usize, violations: &mut Violations) ->
     let fits = (least..=255).contains(&characters);
     violations.check(fits, field, format!("must have {least} to 255 characters, has {characters}"));
     text.to_owned()
+}
+
+/// Reads which assets of which class are to be deleted, each with its machine; none where it is a whole class.
+fn ask_deletion(request: &api::DeleteAssetsRequest) -> Result<(&'static dyn Class, Vec<deletion::Name>)> {
+    let mut violations = Violations::new();
+    let class = by_number(request.asset_class);
+    violations.check(class.is_some(), "asset_class", "must be a class of this service");
+    match request.switched_off {
+        true => {
+            violations.check(request.assets.is_empty(), "assets", "must be empty where switched_off is set");
+        }
+        false => bulk::check("assets", request.assets.len(), &mut violations),
+    }
+    let mut names = Vec::new();
+    for (i, asset) in request.assets.iter().take(bulk::MOST_AT_ONCE).enumerate() {
+        let machine_id = violations.uuid(format!("assets[{i}].machine_id"), &asset.machine_id);
+        let asset_id = violations.uuid(format!("assets[{i}].asset_id"), &asset.asset_id);
+        names.push((machine_id.unwrap_or_default(), asset_id.unwrap_or_default()));
+    }
+    violations.finish()?;
+    bulk::unique(names.iter().copied(), |i| format!("assets[{i}]"))?;
+    let class = class.ok_or_else(|| Error::internal(anyhow::anyhow!("an unchecked class")))?;
+    Ok((class, names))
 }
 
 /// Checks a question for changes of accounts.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use cwpp_storage::{StoreResult, TenantTx, Writes};
+use cwpp_storage::{HasTenant, StoreResult, TenantTx, Writes};
 use sea_orm::sea_query::extension::mysql::{IndexHintScope, MySqlSelectStatementExt};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Func, OnConflict, Query};
 use sea_orm::{ConnectionTrait, DbBackend, Statement, Value, Values};
@@ -70,6 +70,24 @@ pub async fn before(
         if keys.binary_search(&key).is_ok() {
             let item = items.then(|| class.load(&row)).transpose()?;
             found.insert(key, Before { item, ..before });
+        }
+    }
+    Ok(found)
+}
+
+/// Says which of these keys a machine has rows of.
+pub async fn there(
+    db: &(impl ConnectionTrait + HasTenant),
+    class: &dyn Class,
+    machine_id: Uuid,
+    keys: &[Uuid],
+) -> StoreResult<Vec<Uuid>> {
+    let mut select = class.rows(Whose(db));
+    select.clear_selects().column("item_key").and_where(Expr::col("machine_id").eq(machine_id));
+    let mut found = Vec::new();
+    for keys in shape::padded(keys) {
+        for row in db.query_all(&select.clone().and_where(Expr::col("item_key").is_in(keys)).take()).await? {
+            found.push(row.try_get_by_index(0)?);
         }
     }
     Ok(found)

@@ -17,6 +17,8 @@ pub mod policy {
         pub policy_id: Uuid,
         /// How its machines are chosen: the number of `MachineScopeKind`.
         pub scope_kind: i16,
+        /// The tags of `TAGGED`, a list of texts.
+        pub tags: Json,
         /// What it says, as the contract encodes it.
         pub spec: Vec<u8>,
         /// The tenant's revision since when it switches the classes on and off that it does.

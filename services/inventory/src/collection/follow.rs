@@ -58,6 +58,7 @@ impl Followed for Policies {
             app_id: tx.app_id().get(),
             policy_id,
             scope_kind: i16::try_from(machines.kind).map_err(Error::internal)?,
+            tags: machines.tags.into(),
             spec,
             since: i64::try_from(policy.revision).map_err(Error::internal)?,
         };

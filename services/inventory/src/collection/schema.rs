@@ -10,6 +10,7 @@ pub(crate) fn migrations() -> Vec<Migration> {
             Table::of_tenant("collection_policy")
                 .uuid("policy_id")
                 .small("scope_kind")
+                .json("tags")
                 .blob("spec")
                 .big("since")
                 .key(&["app_id", "policy_id"]),

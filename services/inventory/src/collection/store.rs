@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::entity::{machine, policy};
 use super::settings::Settings;
+use crate::machine::tag;
 use crate::shape;
 
 /// Reads what holds for machines; those for which nothing is said may be left out.
@@ -28,17 +29,23 @@ pub async fn settings(db: &(impl ConnectionTrait + HasTenant), ids: &[Uuid]) -> 
             listed.insert((row.machine_id, row.policy_id));
         }
     }
+    let mut tags = HashMap::new();
+    if policies.iter().any(|policy| policy.scope_kind == MachineScopeKind::Tagged as i16) {
+        tags = tag::of_machines(db, ids).await?;
+    }
     for policy in policies {
+        let named: BTreeSet<String> = serde_json::from_value(policy.tags).map_err(Error::internal)?;
         let spec = CollectionSettings::decode(policy.spec.as_slice()).map_err(Error::internal)?;
         let kind = MachineScopeKind::try_from(i32::from(policy.scope_kind)).map_err(Error::internal)?;
         for id in ids {
             let is_listed = listed.contains(&(*id, policy.policy_id));
+            let is_tagged = || tags.get(id).is_some_and(|tags| tags.iter().any(|tag| named.contains(tag)));
             let covered = match kind {
                 MachineScopeKind::All => true,
                 MachineScopeKind::Selected => is_listed,
                 MachineScopeKind::AllExcept => !is_listed,
-                // Which tags it carries is not followed yet, so none is covered.
-                MachineScopeKind::Tagged | MachineScopeKind::Unspecified => false,
+                MachineScopeKind::Tagged => is_tagged(),
+                MachineScopeKind::Unspecified => false,
             };
             if covered {
                 found.entry(*id).or_default().take(&spec, policy.since);
@@ -48,19 +55,29 @@ pub async fn settings(db: &(impl ConnectionTrait + HasTenant), ids: &[Uuid]) -> 
     Ok(found)
 }
 
+/// Says whether any policy switches a class off on some machine.
+pub async fn is_off_anywhere(db: &(impl ConnectionTrait + HasTenant), class: i16) -> StoreResult<bool> {
+    for policy in policy::Entity::of(db).all(db).await? {
+        if flags(&policy.spec)?.get(&i32::from(class)) == Some(&false) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Stores a policy and the machines that it lists, in place of what was there.
 pub async fn put(tx: &TenantTx, mut row: policy::Model, machine_ids: &[Uuid]) -> StoreResult<()> {
-    use policy::Column::{ScopeKind, Since, Spec};
+    use policy::Column::{ScopeKind, Since, Spec, Tags};
     let policy_id = row.policy_id;
     let old = policy::Entity::of(tx).filter(policy::Column::PolicyId.eq(policy_id)).one(tx).await?;
     // Another interval alone does not make what is stored out of date.
     if let Some(old) = old
         && flags(&old.spec)? == flags(&row.spec)?
-        && old.scope_kind == row.scope_kind
+        && (old.scope_kind, &old.tags) == (row.scope_kind, &row.tags)
     {
         row.since = old.since;
     }
-    policy::Entity::upsert_all_of(tx, vec![row.into_active_model()], &[ScopeKind, Spec, Since]).await?;
+    policy::Entity::upsert_all_of(tx, vec![row.into_active_model()], &[ScopeKind, Tags, Spec, Since]).await?;
     delete_machines(tx, policy_id).await?;
     let app_id = tx.app_id().get();
     let ids: BTreeSet<Uuid> = machine_ids.iter().copied().collect();

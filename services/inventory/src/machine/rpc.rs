@@ -12,6 +12,7 @@ use super::instance::Standing;
 use super::ops::{Machines, Registered, machine_unknown};
 use super::query;
 use super::wire::{self, contacts, registration, to_wire};
+use crate::bulk;
 
 #[async_trait]
 impl MachineServiceOps for Machines {
@@ -88,13 +89,13 @@ impl MachineServiceOps for Machines {
     ) -> Result<api::UpdateMachinesResponse> {
         let changes = wire::updates(&request)?;
         let done = self.update(&scope, &changes).await?;
-        Ok(api::UpdateMachinesResponse { results: wire::results(changes.iter().map(|c| c.machine_id), done) })
+        Ok(api::UpdateMachinesResponse { results: bulk::results(changes.iter().map(|c| c.machine_id), done) })
     }
 
     async fn set_tags(&self, scope: TenantScope, request: api::SetTagsRequest) -> Result<api::SetTagsResponse> {
         let tags = wire::tags(request)?;
         let done = self.tag(&scope, &tags).await?;
-        Ok(api::SetTagsResponse { results: wire::results(tags.iter().map(|(id, _)| *id), done) })
+        Ok(api::SetTagsResponse { results: bulk::results(tags.iter().map(|(id, _)| *id), done) })
     }
 
     async fn delete_machines(
@@ -107,7 +108,7 @@ impl MachineServiceOps for Machines {
         let done = |id: &Uuid| if removed.machines.contains(id) { Ok(()) } else { Err(machine_unknown(*id)) };
         let done = ids.iter().map(done).collect();
         Ok(api::DeleteMachinesResponse {
-            results: wire::results(ids, done),
+            results: bulk::results(ids, done),
             machines: removed.machines.len() as u64,
             assets: removed.assets,
         })

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use cwpp_chassis::{Error, Reason, Result, Violations};
-use cwpp_contracts::common::v1::BulkResult;
 use cwpp_contracts::inventory::v1 as api;
 use cwpp_contracts::inventory::v1::{
     AgentState, ComponentState, InstanceState, LoadBucket, MachineFacts, MachineType, OsType,
@@ -20,6 +19,7 @@ use super::summary::{self, Kind, Summary};
 use super::{entity, load, query};
 use crate::asset::check::{instant, timestamp};
 use crate::asset::natural_key::short;
+use crate::bulk;
 
 /// Most signs of life in one call.
 const MOST_HEARTBEATS: usize = 1000;
@@ -27,8 +27,6 @@ const MOST_HEARTBEATS: usize = 1000;
 const MOST_ADDRESSES: usize = 64;
 /// Most parts of an agent.
 const MOST_COMPONENTS: usize = 32;
-/// Most machines of a bulk call.
-const MOST_AT_ONCE: usize = 100;
 /// Most tags of a machine.
 const MOST_TAGS: usize = 50;
 
@@ -198,46 +196,12 @@ pub(super) fn contacts(request: &api::HeartbeatRequest) -> Result<Vec<Contact>> 
     error.map_or(Ok(contacts), Err)
 }
 
-/// Reads ids that are each named once; two of the same are `DUPLICATE_ITEM`.
-pub(super) fn unique(ids: impl IntoIterator<Item = Uuid>, field: impl Fn(usize) -> String) -> Result<()> {
-    let mut places: HashMap<Uuid, usize> = HashMap::new();
-    let mut error = None;
-    for (i, id) in ids.into_iter().enumerate() {
-        if let Some(first) = places.insert(id, i) {
-            let so_far = error
-                .take()
-                .unwrap_or_else(|| Error::new(Reason::DuplicateItem, "one machine is named twice in one call"));
-            error = Some(Error::violation(so_far, field(i), format!("the same as {}", field(first))));
-        }
-    }
-    error.map_or(Ok(()), Err)
-}
-
-/// Writes what became of each machine of a bulk call.
-pub(super) fn results(ids: impl IntoIterator<Item = Uuid>, done: Vec<Result<()>>) -> Vec<BulkResult> {
-    let result = |(id, done): (Uuid, Result<()>)| match done {
-        Ok(()) => BulkResult { id: id.to_string(), ok: true, ..Default::default() },
-        Err(error) => BulkResult {
-            id: id.to_string(),
-            ok: false,
-            reason: error.reason().as_str().to_owned(),
-            message: error.message().to_owned(),
-        },
-    };
-    ids.into_iter().zip(done).map(result).collect()
-}
-
-/// Checks how many machines a bulk call names.
-pub(super) fn bulk(field: &str, count: usize, violations: &mut Violations) {
-    violations.check((1..=MOST_AT_ONCE).contains(&count), field, format!("must be 1 to {MOST_AT_ONCE}, are {count}"));
-}
-
 /// Reads changes of machines.
 pub(super) fn updates(request: &api::UpdateMachinesRequest) -> Result<Vec<Change>> {
     let mut violations = Violations::new();
-    bulk("updates", request.updates.len(), &mut violations);
+    bulk::check("updates", request.updates.len(), &mut violations);
     let mut changes = Vec::new();
-    for (i, update) in request.updates.iter().take(MOST_AT_ONCE).enumerate() {
+    for (i, update) in request.updates.iter().take(bulk::MOST_AT_ONCE).enumerate() {
         let field = |name: &str| format!("updates[{i}].{name}");
         let machine_id = violations.uuid(field("machine_id"), &update.machine_id).unwrap_or_default();
         let mut change = Change { machine_id, ..Change::default() };
@@ -269,16 +233,16 @@ pub(super) fn updates(request: &api::UpdateMachinesRequest) -> Result<Vec<Change
         changes.push(change);
     }
     violations.finish()?;
-    unique(changes.iter().map(|c| c.machine_id), |i| format!("updates[{i}].machine_id"))?;
+    bulk::unique(changes.iter().map(|c| c.machine_id), |i| format!("updates[{i}].machine_id"))?;
     Ok(changes)
 }
 
 /// Reads the tags of machines, sorted.
 pub(super) fn tags(request: api::SetTagsRequest) -> Result<Vec<(Uuid, Vec<String>)>> {
     let mut violations = Violations::new();
-    bulk("machines", request.machines.len(), &mut violations);
+    bulk::check("machines", request.machines.len(), &mut violations);
     let mut all = Vec::new();
-    for (i, machine) in request.machines.into_iter().take(MOST_AT_ONCE).enumerate() {
+    for (i, machine) in request.machines.into_iter().take(bulk::MOST_AT_ONCE).enumerate() {
         let field = |name: &str| format!("machines[{i}].{name}");
         let id = violations.uuid(field("machine_id"), &machine.machine_id).unwrap_or_default();
         let count = machine.tags.len();
@@ -293,15 +257,15 @@ pub(super) fn tags(request: api::SetTagsRequest) -> Result<Vec<(Uuid, Vec<String
         all.push((id, tags));
     }
     violations.finish()?;
-    unique(all.iter().map(|(id, _)| *id), |i| format!("machines[{i}].machine_id"))?;
+    bulk::unique(all.iter().map(|(id, _)| *id), |i| format!("machines[{i}].machine_id"))?;
     Ok(all)
 }
 
 /// Reads the machines that are to be removed, and the id of the request.
 pub(super) fn removals(request: &api::DeleteMachinesRequest) -> Result<(Vec<Uuid>, Option<Uuid>)> {
     let mut violations = Violations::new();
-    bulk("machine_ids", request.machine_ids.len(), &mut violations);
-    let named = request.machine_ids.iter().take(MOST_AT_ONCE).enumerate();
+    bulk::check("machine_ids", request.machine_ids.len(), &mut violations);
+    let named = request.machine_ids.iter().take(bulk::MOST_AT_ONCE).enumerate();
     let ids: Vec<Uuid> =
         named.map(|(i, id)| violations.uuid(format!("machine_ids[{i}]"), id).unwrap_or_default()).collect();
     let request_id = match request.request_id.as_str() {
@@ -309,7 +273,7 @@ pub(super) fn removals(request: &api::DeleteMachinesRequest) -> Result<(Vec<Uuid
         text => violations.uuid("request_id", text),
     };
     violations.finish()?;
-    unique(ids.iter().copied(), |i| format!("machine_ids[{i}]"))?;
+    bulk::unique(ids.iter().copied(), |i| format!("machine_ids[{i}]"))?;
     Ok((ids, request_id))
 }
 

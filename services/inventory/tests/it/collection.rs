@@ -13,14 +13,14 @@ use crate::world::*;
 const BOTH: [AssetClass; 2] = [AssetClass::Account, AssetClass::SystemPackage];
 
 /// What one policy says of packages.
-fn packages(enabled: bool, seconds: Option<i64>) -> CollectionSettings {
+pub(crate) fn packages(enabled: bool, seconds: Option<i64>) -> CollectionSettings {
     let interval = seconds.map(|seconds| prost_types::Duration { seconds, nanos: 0 });
     let asset_class = AssetClass::SystemPackage.into();
     CollectionSettings { classes: vec![ClassCollection { asset_class, enabled, interval }] }
 }
 
 /// Puts a policy where following would put it.
-async fn put(
+pub(crate) async fn put(
     w: &World,
     tenant: &Tenant,
     id: Uuid,
@@ -32,6 +32,7 @@ async fn put(
         app_id: tenant.app_id as i64,
         policy_id: id,
         scope_kind: kind as i16,
+        tags: serde_json::json!(if kind == MachineScopeKind::Tagged { vec!["web"] } else { vec![] }),
         spec: spec.encode_to_vec(),
         since: revision,
     };
@@ -104,5 +105,18 @@ both! {
         assert_eq!(decided(w, &one, &[]).await.1, Some(60));
         delete(w, &tenant, a).await;
         assert!(!off(&one).await && !off(&two).await);
+
+        // Tags are the machine's own, and may change after the policy.
+        put(w, &tenant, a, (MachineScopeKind::Tagged, &[]), packages(false, None), 4).await;
+        assert!(!off(&one).await && !off(&two).await);
+        let tagged = async |host: &Host, tag: &str| {
+            let machines = vec![MachineTags { machine_id: host.id.clone(), tags: vec!["blue".into(), tag.into()] }];
+            w.machines.clone().set_tags(SetTagsRequest { app_id: tenant.app_id, machines }).await.unwrap();
+        };
+        tagged(&one, "web").await;
+        tagged(&two, "webs").await;
+        assert!(off(&one).await && !off(&two).await);
+        tagged(&one, "db").await;
+        assert!(!off(&one).await);
     }
 }

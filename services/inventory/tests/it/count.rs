@@ -104,6 +104,8 @@ enum Step {
     Report(usize, BTreeSet<u8>, BTreeSet<(u8, u8)>),
     /// Items are removed: those of the report's keys whose number is divisible by this.
     Remove(usize, usize),
+    /// A class of the machine is deleted (packages, or else accounts), this many rows a transaction.
+    Empty(usize, bool, usize),
     /// The machine is removed, this many rows a transaction.
     Forget(usize, usize),
     Fold,
@@ -116,6 +118,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..3usize, accounts, packages).prop_map(|(host, a, p)| Step::Report(host, a, p)),
         2 => (0..3usize, 1..4usize).prop_map(|(host, every)| Step::Remove(host, every)),
+        1 => (0..3usize, any::<bool>(), 1..9usize).prop_map(|(host, packages, most)| Step::Empty(host, packages, most)),
         1 => (0..3usize, 1..9usize).prop_map(|(host, most)| Step::Forget(host, most)),
         2 => Just(Step::Fold),
         1 => Just(Step::Night),
@@ -155,9 +158,16 @@ both! {
                         let keys: Vec<_> = keys(&db, &tenant, id, class).await.into_iter().step_by(*every).collect();
                         let (class, keys) = (by_number(class as i32).unwrap(), &keys);
                         let removed = db.write(&scope, |tx| async move { remove::items(&tx, id, class, keys).await });
-                        assert_eq!(removed.await.unwrap(), keys.len() as u64);
+                        assert_eq!(removed.await.unwrap().len(), keys.len());
                         let again = db.write(&scope, |tx| async move { remove::items(&tx, id, class, keys).await });
-                        assert_eq!(again.await.unwrap(), 0, "a repeat removes nothing");
+                        assert!(again.await.unwrap().is_empty(), "a repeat removes nothing");
+                    }
+                }
+                Step::Empty(host, packages, most) => {
+                    let id = Uuid::parse_str(&hosts[*host].id).unwrap();
+                    let class = by_number(CLASSES[usize::from(*packages)] as i32).unwrap();
+                    while db.write(&scope(&tenant), |tx| async move { remove::class(&tx, id, class, *most).await }).await.unwrap() == *most {
+                        agree(&calm, &db, &tenant, &hosts, "in the middle of a deletion").await;
                     }
                 }
                 Step::Forget(host, most) => {

@@ -82,6 +82,7 @@ both! {
                 app_id: tenant.app_id as i64,
                 policy_id: uuid::Uuid::now_v7(),
                 scope_kind: 2,
+                tags: serde_json::json!([]),
                 spec: Vec::new(),
                 since: 1,
             };

@@ -7,6 +7,7 @@ mod class;
 mod clone;
 mod collection;
 mod count;
+mod deletion;
 mod erasure;
 mod explain;
 mod explain_counts;

@@ -74,6 +74,7 @@ async fn full(w: &World, tenant: &Tenant, name: &str, packages: usize) -> Host {
         app_id: tenant.app_id.cast_signed(),
         policy_id: Uuid::now_v7(),
         scope_kind: 2,
+        tags: serde_json::json!([]),
         spec: Vec::new(),
         since: 1,
     };

@@ -1,0 +1,45 @@
+//! What calls on several things at once have in common on the wire.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use cwpp_chassis::{Error, Reason, Result, Violations};
+use cwpp_contracts::common::v1::BulkResult;
+use uuid::Uuid;
+
+/// Most things that one call may name.
+pub(crate) const MOST_AT_ONCE: usize = 100;
+
+/// Says that things are each named once; two of the same are `DUPLICATE_ITEM`.
+pub(crate) fn unique<T: Hash + Eq>(things: impl IntoIterator<Item = T>, field: impl Fn(usize) -> String) -> Result<()> {
+    let mut places: HashMap<T, usize> = HashMap::new();
+    let mut error = None;
+    for (i, thing) in things.into_iter().enumerate() {
+        if let Some(first) = places.insert(thing, i) {
+            let so_far = error
+                .take()
+                .unwrap_or_else(|| Error::new(Reason::DuplicateItem, "one thing is named twice in one call"));
+            error = Some(Error::violation(so_far, field(i), format!("the same as {}", field(first))));
+        }
+    }
+    error.map_or(Ok(()), Err)
+}
+
+/// Writes what became of each thing of a bulk call.
+pub(crate) fn results(ids: impl IntoIterator<Item = Uuid>, done: Vec<Result<()>>) -> Vec<BulkResult> {
+    let result = |(id, done): (Uuid, Result<()>)| match done {
+        Ok(()) => BulkResult { id: id.to_string(), ok: true, ..Default::default() },
+        Err(error) => BulkResult {
+            id: id.to_string(),
+            ok: false,
+            reason: error.reason().as_str().to_owned(),
+            message: error.message().to_owned(),
+        },
+    };
+    ids.into_iter().zip(done).map(result).collect()
+}
+
+/// Checks how many things a bulk call names.
+pub(crate) fn check(field: &str, count: usize, violations: &mut Violations) {
+    violations.check((1..=MOST_AT_ONCE).contains(&count), field, format!("must be 1 to {MOST_AT_ONCE}, are {count}"));
+}
