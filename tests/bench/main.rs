@@ -311,8 +311,10 @@ async fn mysqld(admin: &mut MySqlConnection) -> anyhow::Result<u32> {
 /// Waits until the server has written out and purged what came before, so that nothing of it is measured with what follows.
 async fn rest(admin: &mut MySqlConnection) -> anyhow::Result<()> {
     use sqlx::Executor;
-    let most: f64 = sqlx::query_scalar("SELECT @@GLOBAL.innodb_max_dirty_pages_pct").fetch_one(&mut *admin).await?;
-    admin.execute("SET GLOBAL innodb_max_dirty_pages_pct = 0").await?;
+    // The lower mark cannot be above the upper one.
+    let marks = "SELECT @@GLOBAL.innodb_max_dirty_pages_pct_lwm, @@GLOBAL.innodb_max_dirty_pages_pct";
+    let (low, high): (f64, f64) = sqlx::query_as(marks).fetch_one(&mut *admin).await?;
+    admin.execute("SET GLOBAL innodb_max_dirty_pages_pct_lwm = 0, GLOBAL innodb_max_dirty_pages_pct = 0").await?;
     let mut left = (i64::MAX, i64::MAX);
     for _ in 0..600 {
         left = sqlx::query_as(
@@ -327,7 +329,8 @@ async fn rest(admin: &mut MySqlConnection) -> anyhow::Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    sqlx::query("SET GLOBAL innodb_max_dirty_pages_pct = ?").bind(most).execute(&mut *admin).await?;
+    let marks = "SET GLOBAL innodb_max_dirty_pages_pct = ?, GLOBAL innodb_max_dirty_pages_pct_lwm = ?";
+    sqlx::query(marks).bind(high).bind(low).execute(&mut *admin).await?;
     anyhow::ensure!(
         left.0 < 100 && left.1 < 200,
         "the server is not at rest: {left:?} transactions and pages are left"

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 /// The sizes of batches of rows.
-pub const ROWS: [usize; 4] = [200, 100, 10, 1];
+pub const ROWS: [usize; 8] = [200, 100, 50, 20, 10, 5, 2, 1];
 /// The sizes of lists of keys.
 const KEYS: [usize; 5] = [1, 10, 50, 200, 1000];
 

@@ -117,6 +117,14 @@ both! {
         follower.follow(w, |f| f.of(&host) == Some(vec!["ssl 2"]) && f.of(&other) == Some(vec![])).await;
         assert!(follower.messages <= 2, "{} messages", follower.messages);
 
+        // Deleted without a report.
+        let stored = w.stored(&host, AssetClass::SystemPackage).await;
+        let asset = AssetName { machine_id: host.id.clone(), asset_id: stored[0].asset_id.clone() };
+        let asset_class = AssetClass::SystemPackage.into();
+        let request = DeleteAssetsRequest { app_id: tenant.app_id, asset_class, assets: vec![asset], ..Default::default() };
+        w.assets.clone().delete_assets(request).await.unwrap();
+        follower.follow(w, |f| f.of(&host) == Some(vec![])).await;
+
         // Many changes while nobody follows are one in the end; a new follower hears of each machine once.
         for version in 3..23 {
             w.report(&host, &PACKAGES, &[package("ssl", &version.to_string())]).await;
