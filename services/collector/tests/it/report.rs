@@ -221,6 +221,13 @@ impl AssetService for Services {
         Err(Status::unimplemented(""))
     }
 
+    async fn delete_assets(
+        &self,
+        _: Request<inventory::DeleteAssetsRequest>,
+    ) -> Answer<inventory::DeleteAssetsResponse> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn list_account_changes(
         &self,
         _: Request<inventory::ListAccountChangesRequest>,
