@@ -29,11 +29,16 @@ impl Snapshot {
 
 /// Reads a host. `now` decides what depends on the day (an expired password).
 pub fn collect(root: &Root, now: DateTime<Utc>) -> Snapshot {
+    collect_classes(root, now, &Class::ALL)
+}
+
+/// Reads some classes of the host.
+pub(crate) fn collect_classes(root: &Root, now: DateTime<Utc>, classes: &[Class]) -> Snapshot {
     let host = Host::new(root, now);
     Snapshot {
         collected_at: now,
         machine: Machine::read(root),
-        classes: Class::ALL.iter().map(|class| class.read(&host)).collect(),
+        classes: classes.iter().map(|class| class.read(&host)).collect(),
     }
 }
 

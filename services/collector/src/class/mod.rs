@@ -18,6 +18,7 @@ mod web_framework;
 mod web_service;
 mod web_site;
 
+use chrono::{DurationRound, TimeDelta};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use account::Names;
@@ -192,17 +193,19 @@ pub enum Item {
 }
 
 impl Item {
-    /// The item without what changes all the time and is no change of it.
+    /// The item without what changes all the time and is no change of it. The last login is kept by its day and used space
+    /// by its first bits, so that what the server has does not grow old.
     fn without_volatile(&self) -> Item {
         match self {
             Item::Account(account) => Item::Account(Account {
-                last_login_time: None,
+                last_login_time: account.last_login_time.and_then(|time| time.duration_trunc(TimeDelta::days(1)).ok()),
                 last_login_address: None,
                 last_login_terminal: None,
                 ..account.clone()
             }),
             Item::Resource(resource) => {
-                Item::Resource(Box::new(Resource { used_bytes: None, ..Resource::clone(resource) }))
+                let used_bytes = resource.used_bytes.map(first_bits);
+                Item::Resource(Box::new(Resource { used_bytes, ..Resource::clone(resource) }))
             }
             Item::ListeningPort(port) => {
                 Item::ListeningPort(Box::new(ListeningPort { start_time: None, ..ListeningPort::clone(port) }))
@@ -217,14 +220,12 @@ impl Item {
                 ..module.clone()
             }),
             Item::WebFramework(framework) => Item::WebFramework(WebFramework { pid: None, ..framework.clone() }),
-            Item::DatabaseInstance(database) => {
-                Item::DatabaseInstance(Box::new(DatabaseInstance { pid: 0, ..DatabaseInstance::clone(database) }))
-            }
             Item::JarPackage(jar) => {
                 Item::JarPackage(Box::new(JarPackage { processes: Vec::new(), ..JarPackage::clone(jar) }))
             }
             Item::StartupService(_)
             | Item::ScheduledTask(_)
+            | Item::DatabaseInstance(_)
             | Item::EnvironmentVariable(_)
             | Item::SoftwareApplication(_)
             | Item::WebApplication(_)
@@ -233,6 +234,12 @@ impl Item {
             | Item::SystemPackage(_) => self.clone(),
         }
     }
+}
+
+/// Keeps the first four bits of a number.
+fn first_bits(number: u64) -> u64 {
+    let rest = (u64::BITS - number.leading_zeros()).saturating_sub(4);
+    number >> rest << rest
 }
 
 /// How well a class could be read.

@@ -1,5 +1,6 @@
 //! The agent: does everything at its time until it is told to stop.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -7,16 +8,19 @@ use cwpp_chassis::Reason;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Heard, ReportError, Reporter};
+use crate::Root;
+use crate::class::Class;
 use crate::machine::LoadSampler;
+use crate::snapshot::collect_classes;
 use crate::spool::Spool;
-use crate::{Root, collect};
 
 /// How often things are done.
 #[derive(Debug, Clone, Copy)]
 pub struct Intervals {
     /// The sign of life.
     pub heartbeat: Duration,
-    /// The report of the classes.
+    /// The report of each class for which the tenant says nothing else. None is reported more often than there is a sign of
+    /// life.
     pub report: Duration,
     /// A look into the log.
     pub events: Duration,
@@ -39,13 +43,15 @@ pub struct Agent {
     spool: Option<Spool>,
     sampler: LoadSampler,
     intervals: Intervals,
+    /// When each class is reported next; those that were never are due at once.
+    next: HashMap<Class, Instant>,
 }
 
 impl Agent {
     /// An agent of the host below `root`, with the spool of its log if there is one.
     pub fn new(root: Root, mut reporter: Reporter, spool: Option<Spool>, intervals: Intervals) -> Self {
         reporter.tell("auth-log", spool.is_some());
-        Agent { sampler: LoadSampler::new(root.clone()), root, reporter, spool, intervals }
+        Agent { sampler: LoadSampler::new(root.clone()), root, reporter, spool, intervals, next: HashMap::new() }
     }
 
     /// Reads and sends everything once.
@@ -68,7 +74,10 @@ impl Agent {
             if report <= now {
                 let done = told("report", self.report().await);
                 // A failed report is tried again soon, but not so soon that a busy server gets busier.
-                report = now + spread(if done { self.intervals.report } else { self.intervals.heartbeat });
+                report = match self.next.values().min() {
+                    Some(next) if done => *next,
+                    _ => now + spread(self.intervals.heartbeat),
+                };
             }
             if heartbeat <= now {
                 told("heartbeat", self.heartbeat().await);
@@ -82,11 +91,21 @@ impl Agent {
     }
 
     async fn report(&mut self) -> Result<(), ReportError> {
-        let root = self.root.clone();
-        let read = tokio::task::spawn_blocking(move || collect(&root, Utc::now())).await;
-        let Ok(snapshot) = read else { return Ok(()) };
+        let (root, now) = (self.root.clone(), Instant::now());
+        let is_due = |class: &Class| self.next.get(class).is_none_or(|next| *next <= now);
+        let due: Vec<Class> = Class::ALL.into_iter().filter(is_due).collect();
+        if due.is_empty() {
+            return Ok(());
+        }
+        let snapshot = tokio::task::spawn_blocking(move || collect_classes(&root, Utc::now(), &due)).await?;
         let registered = self.reporter.register(&snapshot).await?;
         let report = self.reporter.report(&snapshot).await?;
+        // One spread for all, so that classes of the same interval stay together.
+        let spread = spread(Duration::from_secs(1)).as_secs_f64();
+        for (class, _) in &report.classes {
+            let wanted = report.intervals.get(class).copied().unwrap_or(self.intervals.report);
+            self.next.insert(*class, now + wanted.max(self.intervals.heartbeat).mul_f64(spread));
+        }
         tracing::info!(
             machine_id = registered.machine_id,
             created = registered.created,
@@ -104,7 +123,10 @@ impl Agent {
             Heard::Well if was_contested => self.report().await,
             Heard::Well | Heard::Contested => Ok(()),
             // The machine was deleted there, or is another host's: this one comes back as a new one.
-            Heard::Lost => self.report().await,
+            Heard::Lost => {
+                self.next.clear();
+                self.report().await
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The report of the classes: negotiate, then stream what the server wants.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use cwpp_chassis::{Reason, status};
 use cwpp_contracts::inventory::v1 as inventory;
@@ -66,7 +67,7 @@ impl Reporter {
         let mut results = HashMap::new();
         if !ready.is_empty() {
             let mut attempt = 1;
-            (results, report.clock_clamped) = loop {
+            (results, report.clock_clamped, report.intervals) = loop {
                 match self.send(&machine_id, snapshot, &ready).await {
                     Err(e) if attempt < ATTEMPTS && is_repeatable(&e) => {
                         attempt += 1;
@@ -91,7 +92,7 @@ impl Reporter {
         machine_id: &str,
         snapshot: &Snapshot,
         ready: &[Ready],
-    ) -> Result<(HashMap<Class, ClassReport>, bool), ReportError> {
+    ) -> Result<(HashMap<Class, ClassReport>, bool, HashMap<Class, Duration>), ReportError> {
         let request = inventory::NegotiateReportRequest {
             app_id: self.app_id,
             machine_id: machine_id.to_owned(),
@@ -100,9 +101,12 @@ impl Reporter {
             instance_nonce: self.nonce.to_vec(),
         };
         let answer = self.assets.negotiate_report(request).await?.into_inner();
-        let mut results = HashMap::new();
+        let (mut results, mut intervals) = (HashMap::new(), HashMap::new());
         let mut wanted = Vec::new();
         for (ready, decision) in ready.iter().zip(&answer.decisions) {
+            if let Some(interval) = decision.interval.and_then(|interval| Duration::try_from(interval).ok()) {
+                intervals.insert(ready.class, interval);
+            }
             match decision.decision() {
                 inventory::Decision::Unchanged => _ = results.insert(ready.class, ClassReport::Unchanged),
                 inventory::Decision::Disabled => _ = results.insert(ready.class, ClassReport::Disabled),
@@ -124,7 +128,7 @@ impl Reporter {
                 results.insert(ready.class, sent);
             }
         }
-        Ok((results, answer.clock_clamped))
+        Ok((results, answer.clock_clamped, intervals))
     }
 
     fn messages(&self, machine_id: &str, token: &str, wanted: &[&Ready]) -> Vec<inventory::ReportAssetsRequest> {

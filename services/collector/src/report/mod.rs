@@ -9,6 +9,9 @@ mod convert;
 mod events;
 mod identity;
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use cwpp_chassis::client::Channel;
 use cwpp_chassis::{Reason, status};
 use cwpp_contracts::incidents::v1::incident_service_client::IncidentServiceClient;
@@ -44,6 +47,9 @@ pub enum ReportError {
     /// What the server gave this host could not be kept or read.
     #[error("the state folder: {0}")]
     State(std::io::Error),
+    /// Reading the host failed by a fault of the collector's own.
+    #[error("the host could not be read: {0}")]
+    Collect(#[from] tokio::task::JoinError),
     /// The spool failed.
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -132,6 +138,9 @@ pub struct Report {
     pub classes: Vec<(Class, ClassReport)>,
     /// Whether the host's clock is more than a day off.
     pub clock_clamped: bool,
+    /// How often classes are wanted, where the tenant says so.
+    #[serde(skip)]
+    pub intervals: HashMap<Class, Duration>,
 }
 
 impl Report {

@@ -1,15 +1,16 @@
 //! Reports, against services that only remember what they are told.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use cwpp_chassis::client::{Channel, ClientConfig};
 use cwpp_chassis::{Error, Reason};
 use cwpp_collector::authlog::Zone;
 use cwpp_collector::class::Class;
 use cwpp_collector::machine::Load;
-use cwpp_collector::report::{ClassReport, Heard, Identity, Report, ReportError, Reporter};
+use cwpp_collector::report::{Agent, ClassReport, Heard, Identity, Intervals, Report, ReportError, Reporter};
 use cwpp_collector::spool::Spool;
 use cwpp_collector::{Snapshot, collect};
 use cwpp_contracts::incidents::v1 as incidents;
@@ -33,6 +34,9 @@ struct Memory {
     registered: Vec<inventory::RegisterMachineRequest>,
     digests: HashSet<(i32, Vec<u8>)>,
     disabled: HashSet<i32>,
+    /// How often a class is wanted, and the classes of each negotiation.
+    intervals: HashMap<i32, Duration>,
+    offered: Vec<Vec<i32>>,
     items: Vec<inventory::AssetItem>,
     reports: usize,
     stale: usize,
@@ -136,7 +140,7 @@ impl AssetService for Services {
         &self,
         request: Request<inventory::NegotiateReportRequest>,
     ) -> Answer<inventory::NegotiateReportResponse> {
-        let memory = self.0.lock().unwrap();
+        let mut memory = self.0.lock().unwrap();
         let decide = |class: inventory::ClassDigest| {
             let decision = if memory.disabled.contains(&class.asset_class) {
                 inventory::Decision::Disabled
@@ -145,9 +149,16 @@ impl AssetService for Services {
             } else {
                 inventory::Decision::Send
             };
-            inventory::ClassDecision { asset_class: class.asset_class, decision: decision.into(), interval: None }
+            let interval = memory.intervals.get(&class.asset_class).map(|every| prost_types::Duration {
+                seconds: every.as_secs().cast_signed(),
+                nanos: every.subsec_nanos().cast_signed(),
+            });
+            inventory::ClassDecision { asset_class: class.asset_class, decision: decision.into(), interval }
         };
-        let decisions = request.into_inner().classes.into_iter().map(decide).collect();
+        let classes = request.into_inner().classes;
+        let offered = classes.iter().map(|class| class.asset_class).collect();
+        let decisions = classes.into_iter().map(decide).collect();
+        memory.offered.push(offered);
         let report_token = "token".to_owned();
         Ok(Response::new(inventory::NegotiateReportResponse { report_token, decisions, ..Default::default() }))
     }
@@ -354,6 +365,23 @@ async fn a_class_that_was_not_read_is_never_sent_and_an_equal_one_only_once() {
     let second = reporter.report(&snapshot).await.unwrap();
     assert_eq!((second.written(), of(&second, Class::Account)), (0, &ClassReport::Unchanged));
     assert_eq!(services.0.lock().unwrap().reports, 1);
+}
+
+#[tokio::test]
+async fn a_class_is_offered_as_often_as_the_tenant_wants() {
+    let (services, reporter) = start().await;
+    let account = inventory::AssetClass::Account.into();
+    services.0.lock().unwrap().intervals.insert(account, Duration::from_millis(300));
+    let host = host(3);
+    let often = Duration::from_millis(100);
+    let intervals =
+        Intervals { heartbeat: often, report: Duration::from_secs(3_600), events: Duration::from_secs(3_600) };
+    let mut agent = Agent::new(host.root(), reporter, None, intervals);
+    let _ = tokio::time::timeout(Duration::from_secs(2), agent.run()).await;
+    let offered = services.0.lock().unwrap().offered.clone();
+    assert!(offered[0].len() > 1 && offered[0].contains(&account), "{offered:?}");
+    assert!((3..=8).contains(&offered.len()), "{offered:?}");
+    assert!(offered[1..].iter().all(|classes| *classes == [account]), "{offered:?}");
 }
 
 #[tokio::test]
