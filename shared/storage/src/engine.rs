@@ -8,8 +8,9 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
 use crate::dialect::Dialect;
 use crate::migrate::LOG;
 
-/// No such table; the statement would have had to wait; the wait was too long.
+/// No such table; shared locks are not supported; the statement would have had to wait, or waited too long.
 const NO_TABLE: u16 = 1146;
+const UNSUPPORTED: u16 = 1235;
 const HELD: [u16; 2] = [3572, 1205];
 
 /// Looks at the server by a row of the schema's log; before there is one, only at its settings.
@@ -23,6 +24,7 @@ pub(crate) async fn check(first: &mut MySqlConnection, options: &MySqlConnectOpt
         Ok(Some(_)) => keeps_out(options, &row).await,
         Ok(None) => Ok(true),
         Err(e) if number(&e) == Some(NO_TABLE) => Ok(true),
+        Err(e) if number(&e) == Some(UNSUPPORTED) => Ok(false),
         Err(e) => Err(e),
     };
     first.execute("ROLLBACK").await.map_err(failed)?;

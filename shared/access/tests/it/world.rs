@@ -79,6 +79,10 @@ impl AssetServiceOps for Fixed {
         Ok(CheckAssetCountsResponse::default())
     }
 
+    async fn delete_assets(&self, _: TenantScope, _: DeleteAssetsRequest) -> Result<DeleteAssetsResponse, Error> {
+        Ok(DeleteAssetsResponse::default())
+    }
+
     async fn list_account_changes(
         &self,
         _: TenantScope,
