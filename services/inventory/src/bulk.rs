@@ -5,7 +5,6 @@ use std::hash::Hash;
 
 use cwpp_chassis::{Error, Reason, Result, Violations};
 use cwpp_contracts::common::v1::BulkResult;
-use uuid::Uuid;
 
 /// Most things that one call may name.
 pub(crate) const MOST_AT_ONCE: usize = 100;
@@ -26,17 +25,17 @@ pub(crate) fn unique<T: Hash + Eq>(things: impl IntoIterator<Item = T>, field: i
 }
 
 /// Writes what became of each thing of a bulk call.
-pub(crate) fn results(ids: impl IntoIterator<Item = Uuid>, done: Vec<Result<()>>) -> Vec<BulkResult> {
-    let result = |(id, done): (Uuid, Result<()>)| match done {
-        Ok(()) => BulkResult { id: id.to_string(), ok: true, ..Default::default() },
+pub(crate) fn results(ids: impl IntoIterator<Item = impl ToString>, done: Vec<Result<()>>) -> Vec<BulkResult> {
+    let result = |(id, done): (String, Result<()>)| match done {
+        Ok(()) => BulkResult { id, ok: true, ..Default::default() },
         Err(error) => BulkResult {
-            id: id.to_string(),
+            id,
             ok: false,
             reason: error.reason().as_str().to_owned(),
             message: error.message().to_owned(),
         },
     };
-    ids.into_iter().zip(done).map(result).collect()
+    ids.into_iter().map(|id| id.to_string()).zip(done).map(result).collect()
 }
 
 /// Checks how many things a bulk call names.

@@ -68,6 +68,17 @@ pub fn differing(old: &Item, new: &Item) -> Vec<&'static str> {
     changed.map(|(column, _)| field(column.name)).collect()
 }
 
+/// Deletes at most so many changes of a machine's accounts, the oldest first; says whether that was all.
+pub async fn forget(tx: &TenantTx, machine_id: Uuid, most: usize) -> StoreResult<bool> {
+    let of = Entity::of(tx).filter(Column::MachineId.eq(machine_id));
+    let oldest = of.order_by_asc(Column::ChangedAt).limit(most as u64).all(tx).await?;
+    let Some(last) = oldest.last() else { return Ok(true) };
+    // All of one moment go together: they are those of one report.
+    let of = Entity::delete_of(tx).filter(Column::MachineId.eq(machine_id));
+    of.filter(Column::ChangedAt.lte(last.changed_at)).exec(tx).await?;
+    Ok(oldest.len() < most)
+}
+
 /// Collects what a transaction finds out about a machine's accounts.
 #[derive(Debug)]
 pub struct History {

@@ -17,6 +17,7 @@ use super::count::{self, Change};
 use super::row::Pick;
 use super::tally::Work;
 use super::{snapshot, store, watch};
+use crate::collection;
 use crate::machine;
 use crate::machine::ops::machine_unknown;
 
@@ -134,6 +135,11 @@ async fn step(
         if age > i64::try_from(life.as_micros()).unwrap_or(i64::MAX) {
             return Err(stale("the report token has expired: negotiate again", "expired").into());
         }
+    }
+    let settings = collection::store::settings(tx, &[report.machine_id]).await?.remove(&report.machine_id);
+    if settings.is_some_and(|settings| numbers.iter().any(|number| settings.class(*number).off)) {
+        let message = "the tenant switched a class of the report off: negotiate again";
+        return Err(Error::new(Reason::CollectionDisabled, message).into());
     }
     let mut progress = so_far.clone();
     let mut counts: BTreeMap<i16, Change> = BTreeMap::new();

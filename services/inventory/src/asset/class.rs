@@ -89,16 +89,24 @@ pub struct Column {
     pub name: &'static str,
     /// Whether a new value alone is no change: it is not hashed, and written only along with a change.
     pub volatile: bool,
+    /// Whether it is hashed coarsely all the same, so that what is stored does not grow old: a time by its day, a number by
+    /// its first four bits. It is written then, and told as no change.
+    pub coarse: bool,
 }
 
 /// A column whose new value is a change.
 const fn steady(name: &'static str) -> Column {
-    Column { name, volatile: false }
+    Column { name, volatile: false, coarse: false }
 }
 
 /// A column whose new value alone is no change.
 const fn volatile(name: &'static str) -> Column {
-    Column { name, volatile: true }
+    Column { name, volatile: true, coarse: false }
+}
+
+/// A column whose new value alone is no change until it is far from the old one.
+const fn coarse(name: &'static str) -> Column {
+    Column { name, volatile: true, coarse: true }
 }
 
 /// An order of a class's rows: its column, then the machine, then the item key, all in one index.
@@ -282,7 +290,7 @@ pub fn fingerprint(class: &dyn Class, scope_epoch: i64, collected_since: i64) ->
     hash.update(&class.revision().to_le_bytes());
     hash.update(&class.cap().to_le_bytes());
     for column in class.columns() {
-        hash.update(&[u8::from(column.volatile)]);
+        hash.update(&[u8::from(column.volatile) + u8::from(column.coarse)]);
         hash.update(column.name.as_bytes());
     }
     hash.update(&scope_epoch.to_le_bytes());

@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use cwpp_access::TenantScope;
 use cwpp_chassis::{Result, deadline};
+use cwpp_contracts::inventory::v1::AssetClass;
 use cwpp_storage::{Db, StoreResult, TenantRead, TenantTx};
 use uuid::Uuid;
 
 use super::class::Class;
-use super::{remove, snapshot, store};
-use crate::collection;
+use super::{account_change, remove, snapshot, store};
+use crate::{collection, machine};
 
-/// Machines whose assets one transaction deletes.
-const AT_ONCE: usize = 20;
 /// Machines that are looked at in one read.
 const LOOKED_AT: u64 = 500;
 /// Rows that one transaction deletes of a whole class.
@@ -38,7 +37,7 @@ pub struct Deleted {
     pub more: bool,
 }
 
-/// Deletes chosen assets of a class; or only looks which there are.
+/// Deletes chosen assets of a class, one machine a transaction; or only looks which there are.
 pub async fn chosen(
     db: &Db,
     scope: &TenantScope,
@@ -46,44 +45,39 @@ pub async fn chosen(
     names: &[Name],
     only_look: bool,
 ) -> Result<Deleted> {
-    let mut keys: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
+    let mut machines: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
     for (machine_id, asset_id) in names {
-        keys.entry(*machine_id).or_default().push(*asset_id);
+        machines.entry(*machine_id).or_default().push(*asset_id);
     }
-    let keys: Vec<(Uuid, Vec<Uuid>)> = keys.into_iter().collect();
-    let mut found = Vec::new();
-    for keys in keys.chunks(AT_ONCE) {
-        let part = match only_look {
-            true => db.read(scope, |read| async move { look(&read, class, keys).await }).await?,
-            false => db.write(scope, |tx| async move { take(&tx, class, keys).await }).await?,
+    let mut deleted = Deleted::default();
+    for (machine_id, keys) in &machines {
+        let found = match only_look {
+            true => db.read(scope, |read| async move { look(&read, class, *machine_id, keys).await }).await?,
+            false => db.write(scope, |tx| async move { take(&tx, class, *machine_id, keys).await }).await?,
         };
-        found.extend(part);
+        deleted.assets += found.len() as u64;
+        deleted.machines += u64::from(!found.is_empty());
+        if !only_look {
+            told(db, class, found.len());
+        }
+        deleted.chosen.extend(found.into_iter().map(|key| (*machine_id, key)));
     }
-    if !only_look {
-        told(db, class, found.len());
-    }
-    let machines: BTreeSet<Uuid> = found.iter().map(|(machine_id, _)| *machine_id).collect();
-    let (assets, machines) = (found.len() as u64, machines.len() as u64);
-    Ok(Deleted { chosen: found.into_iter().collect(), assets, machines, more: false })
+    Ok(deleted)
 }
 
-async fn look(read: &TenantRead, class: &dyn Class, keys: &[(Uuid, Vec<Uuid>)]) -> StoreResult<Vec<Name>> {
-    let mut found = Vec::new();
-    for (machine_id, keys) in keys {
-        let there = store::there(read, class, *machine_id, keys).await?;
-        found.extend(there.into_iter().map(|key| (*machine_id, key)));
+async fn look(read: &TenantRead, class: &dyn Class, machine_id: Uuid, keys: &[Uuid]) -> StoreResult<Vec<Uuid>> {
+    // The rows that a removed machine left are none of anybody's.
+    match machine::store::get(read, machine_id).await? {
+        Some(_) => store::there(read, class, machine_id, keys).await,
+        None => Ok(Vec::new()),
     }
-    Ok(found)
 }
 
-/// Snapshots are locked in the order of their machines, as everywhere.
-async fn take(tx: &TenantTx, class: &dyn Class, keys: &[(Uuid, Vec<Uuid>)]) -> StoreResult<Vec<Name>> {
-    let mut found = Vec::new();
-    for (machine_id, keys) in keys {
-        let removed = remove::items(tx, *machine_id, class, keys).await?;
-        found.extend(removed.into_iter().map(|key| (*machine_id, key)));
+async fn take(tx: &TenantTx, class: &dyn Class, machine_id: Uuid, keys: &[Uuid]) -> StoreResult<Vec<Uuid>> {
+    match machine::store::hold(tx, &[machine_id]).await?.is_empty() {
+        false => remove::items(tx, machine_id, class, keys).await,
+        true => Ok(Vec::new()),
     }
-    Ok(found)
 }
 
 /// Deletes all assets of a class on the machines on which it is switched off, as long as the caller waits; or only counts
@@ -106,10 +100,16 @@ pub async fn switched_off(db: &Db, scope: &TenantScope, class: &'static dyn Clas
             }
         }
         match page.next {
+            Some(_) if is_over() => return Ok(Deleted { more: true, ..deleted }),
             Some(machine_id) => after = machine_id,
             None => return Ok(deleted),
         }
     }
+}
+
+/// Says whether too little is left of the call's time to go on.
+fn is_over() -> bool {
+    deadline::remaining().is_some_and(|left| left < ENOUGH)
 }
 
 /// Snapshots of machines on which a class is switched off, and the last machine that was looked at where more may follow.
@@ -119,18 +119,21 @@ struct Off {
 }
 
 async fn off(read: &TenantRead, class: i16, after: Uuid) -> StoreResult<Off> {
+    let mut off = Off { snapshots: Vec::new(), next: None };
     if !collection::store::is_off_anywhere(read, class).await? {
-        return Ok(Off { snapshots: Vec::new(), next: None });
+        return Ok(off);
     }
-    let mut snapshots = snapshot::of_class(read, class, after, LOOKED_AT).await?;
-    let next = (snapshots.len() as u64 == LOOKED_AT).then(|| snapshots.last().map(|s| s.machine_id)).flatten();
-    let ids: Vec<Uuid> = snapshots.iter().map(|s| s.machine_id).collect();
+    let ids = machine::store::ids(read, after, LOOKED_AT).await?;
+    let (Some(first), Some(last)) = (ids.first(), ids.last()) else { return Ok(off) };
+    off.next = (ids.len() as u64 == LOOKED_AT).then_some(*last);
     let settings = collection::store::settings(read, &ids).await?;
-    snapshots.retain(|s| settings.get(&s.machine_id).is_some_and(|settings| settings.class(class).off));
-    Ok(Off { snapshots, next })
+    off.snapshots = snapshot::between(read, class, *first, *last).await?;
+    off.snapshots.retain(|s| settings.get(&s.machine_id).is_some_and(|settings| settings.class(class).off));
+    Ok(off)
 }
 
-/// Deletes a machine's assets of a class in chunks, for as long as it is switched off; false where time is over before.
+/// Deletes a machine's assets of a class in chunks, and their history, for as long as it is switched off; false where time
+/// is over before. A call with little time does one chunk.
 async fn empty(
     db: &Db,
     scope: &TenantScope,
@@ -139,23 +142,25 @@ async fn empty(
     assets: &mut u64,
 ) -> Result<bool> {
     loop {
-        if deadline::remaining().is_some_and(|left| left < ENOUGH) {
-            return Ok(false);
-        }
-        let removed = db
-            .write(scope, |tx| async move {
-                let settings = collection::store::settings(&tx, &[machine_id]).await?;
-                match settings.get(&machine_id).is_some_and(|settings| settings.class(class.class() as i16).off) {
-                    true => remove::class(&tx, machine_id, class, CHUNK).await,
-                    // It was switched on meanwhile.
-                    false => Ok(0),
-                }
-            })
-            .await?;
+        let chunk = |tx: TenantTx| async move {
+            let settings = collection::store::settings(&tx, &[machine_id]).await?;
+            let is_off = settings.get(&machine_id).is_some_and(|settings| settings.class(class.class() as i16).off);
+            // It was switched on, or the machine removed, meanwhile.
+            if !is_off || machine::store::hold(&tx, &[machine_id]).await?.is_empty() {
+                return Ok((0, true));
+            }
+            // The history first: what is left of the snapshot brings the next call here.
+            if class.class() == AssetClass::Account && !account_change::forget(&tx, machine_id, CHUNK).await? {
+                return Ok((0, false));
+            }
+            let removed = remove::class(&tx, machine_id, class, CHUNK).await?;
+            Ok((removed, removed < CHUNK))
+        };
+        let (removed, is_done) = db.write(scope, chunk).await?;
         *assets += removed as u64;
         told(db, class, removed);
-        if removed < CHUNK {
-            return Ok(true);
+        if is_done || is_over() {
+            return Ok(is_done);
         }
     }
 }

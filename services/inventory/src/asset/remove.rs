@@ -110,9 +110,13 @@ async fn take_out(
     Ok((keys, change))
 }
 
-/// Writes a snapshot whose rows are not those of its digest any more.
+/// Writes a snapshot whose rows are not those of any report any more: what the next one brings back is no change.
 async fn put(tx: &TenantTx, old: snapshot::Model, change: &Change) -> StoreResult<()> {
     let new_items = old.new_items + change.days.get(&old.new_day).copied().unwrap_or_default();
     let (items, version) = (old.items + change.total.items, old.version + 1);
-    snapshot::put(tx, snapshot::Model { digest: Vec::new(), items, new_items, version, ..old }).await
+    snapshot::put(
+        tx,
+        snapshot::Model { digest: Vec::new(), fingerprint: Uuid::nil(), items, new_items, version, ..old },
+    )
+    .await
 }

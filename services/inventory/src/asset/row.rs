@@ -31,7 +31,7 @@ pub trait Sink {
     fn time(&mut self, value: Option<DateTime<Utc>>);
 }
 
-/// Hashes the values that make a change: all but the volatile ones.
+/// Hashes the values that make a change: all but the volatile ones, and the coarse ones coarsely.
 #[derive(Debug)]
 pub struct RowHash<'a> {
     bytes: &'a mut Vec<u8>,
@@ -50,14 +50,25 @@ impl<'a> RowHash<'a> {
         short(&blake3::hash(self.bytes))
     }
 
+    /// Says whether the next value is of a coarse column.
+    fn is_coarse(&self) -> bool {
+        self.columns.as_slice().first().is_some_and(|c| c.coarse)
+    }
+
     fn put(&mut self, tag: u8, value: &[u8]) {
-        if self.columns.next().is_some_and(|c| c.volatile) {
+        if self.columns.next().is_some_and(|c| c.volatile && !c.coarse) {
             return;
         }
         self.bytes.push(tag);
         self.bytes.extend_from_slice(&(value.len() as u64).to_le_bytes());
         self.bytes.extend_from_slice(value);
     }
+}
+
+/// Keeps the first four bits of a number: two that differ by more than an eighth are never the same.
+fn first_bits(number: i64) -> i64 {
+    let rest = (u64::BITS - number.leading_zeros()).saturating_sub(4);
+    number >> rest << rest
 }
 
 impl Sink for RowHash<'_> {
@@ -107,6 +118,7 @@ impl Sink for RowHash<'_> {
 
     fn big(&mut self, value: Option<i64>) {
         match value {
+            Some(number) if self.is_coarse() => self.put(12, &first_bits(number).to_le_bytes()),
             Some(number) => self.put(12, &number.to_le_bytes()),
             None => self.put(13, &[]),
         }
@@ -118,6 +130,7 @@ impl Sink for RowHash<'_> {
 
     fn time(&mut self, value: Option<DateTime<Utc>>) {
         match value {
+            Some(at) if self.is_coarse() => self.put(6, &at.timestamp().div_euclid(86_400).to_le_bytes()),
             Some(at) => self.put(6, &at.timestamp_micros().to_le_bytes()),
             None => self.put(7, &[]),
         }

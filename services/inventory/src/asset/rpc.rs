@@ -169,8 +169,9 @@ impl AssetServiceOps for Assets {
             true => Ok(()),
             false => Err(Error::new(Reason::AssetUnknown, "the machine has no such asset of the class")),
         });
+        let ids = names.iter().map(|(machine_id, asset_id)| format!("{machine_id}/{asset_id}"));
         Ok(api::DeleteAssetsResponse {
-            results: bulk::results(names.iter().map(|(_, asset_id)| *asset_id), done.collect()),
+            results: bulk::results(ids, done.collect()),
             assets: deleted.assets,
             machines: deleted.machines,
             more: deleted.more,

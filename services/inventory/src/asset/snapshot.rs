@@ -200,9 +200,3 @@ pub async fn between(read: &TenantRead, class: i16, from: Uuid, to: Uuid) -> Sto
     let select = Entity::of(read).filter(Column::MachineId.gte(from)).filter(Column::MachineId.lte(to));
     Ok(select.filter(Column::AssetClass.eq(class)).all(read).await?)
 }
-
-/// Finds the first snapshots of a class after a machine, by machine.
-pub async fn of_class(read: &TenantRead, class: i16, after: Uuid, limit: u64) -> StoreResult<Vec<Model>> {
-    let select = Entity::of(read).filter(Column::AssetClass.eq(class)).filter(Column::MachineId.gt(after));
-    Ok(select.order_by_asc(Column::MachineId).limit(limit).all(read).await?)
-}

@@ -103,6 +103,13 @@ pub async fn get(read: &TenantRead, id: Uuid) -> StoreResult<Option<entity::Mode
     Ok(entity::Entity::of(read).filter(entity::Column::MachineId.eq(id)).one(read).await?)
 }
 
+/// Finds the first machines after one, in the order of their ids.
+pub async fn ids(read: &TenantRead, after: Uuid, most: u64) -> StoreResult<Vec<Uuid>> {
+    let of = entity::Entity::of(read).filter(entity::Column::MachineId.gt(after));
+    let of = of.order_by_asc(entity::Column::MachineId).limit(most).select_only().column(entity::Column::MachineId);
+    Ok(of.into_tuple().all(read).await?)
+}
+
 /// Finds machines by their ids.
 pub async fn get_many(read: &TenantRead, ids: &[Uuid]) -> StoreResult<HashMap<Uuid, entity::Model>> {
     let mut found = HashMap::with_capacity(ids.len());

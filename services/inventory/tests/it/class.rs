@@ -62,6 +62,33 @@ both! {
         }
     }
 
+    async fn a_login_and_used_space_do_not_grow_old(w: World) {
+        let tenant = w.tenant().await;
+        let host = w.host(&tenant, "web-1").await;
+        let classes = [AssetClass::Account, AssetClass::Resource];
+        let day = 86_400;
+        let items = |login: i64, used: u64| {
+            let mut items = classes.map(|class| varied(class, Which { n: 3, steady: 0, volatile: 0 }));
+            for item in &mut items {
+                match item.item.as_mut().unwrap() {
+                    Item::Account(a) => a.last_login_time = Some(prost_types::Timestamp { seconds: 20_000 * day + login, nanos: 0 }),
+                    Item::Resource(r) => r.used_bytes = Some(used),
+                    _ => unreachable!(),
+                }
+            }
+            items
+        };
+        let changed = async |items: &[AssetItem]| w.report(&host, &classes, items).await.iter().map(|r| r.changed).collect::<Vec<_>>();
+        w.report(&host, &classes, &items(0, 1 << 33)).await;
+        // Within a day, and within a sixteenth, it is left alone.
+        assert_eq!(changed(&items(day - 1, (1 << 33) + (1 << 29))).await, [0, 0]);
+        let later = items(day, (1 << 33) + (1 << 30));
+        assert_eq!(changed(&later).await, [1, 1]);
+        for (class, item) in classes.into_iter().zip(later) {
+            assert_eq!(w.stored(&host, class).await.remove(0).item, Some(item));
+        }
+    }
+
     async fn every_filter_finds_its_item_and_every_order_leads_through_all(w: World) {
         let tenant = w.tenant().await;
         let classes = every_class();

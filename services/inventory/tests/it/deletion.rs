@@ -2,6 +2,7 @@
 
 use cwpp_chassis::Reason;
 use cwpp_contracts::common::v1::MachineScopeKind;
+use cwpp_contracts::configuration::v1::{ClassCollection, CollectionSettings};
 use cwpp_contracts::inventory::v1::*;
 use tonic::Status;
 use uuid::Uuid;
@@ -67,6 +68,56 @@ both! {
         assert_eq!((results[0].added, results[0].unchanged), (1, 2));
         assert_eq!(named(w, &one, "bash").await, bash, "it has the id that it had");
         assert_eq!(w.count(tenant.app_id, "", AssetClass::SystemPackage).await, (5, 2));
+    }
+
+    async fn a_deleted_account_that_comes_back_is_no_change(w: World) {
+        let tenant = w.tenant().await;
+        let host = w.host(&tenant, "web-1").await;
+        let accounts = [account("root", 0), account("alice", 1000)];
+        w.report(&host, &[AssetClass::Account], &accounts).await;
+        let stored = w.stored(&host, AssetClass::Account).await;
+        let assets = vec![AssetName { machine_id: host.id.clone(), asset_id: stored[0].asset_id.clone() }];
+        let request = DeleteAssetsRequest { asset_class: AssetClass::Account.into(), assets, ..of(&tenant) };
+        assert_eq!(delete(w, request).await.unwrap().assets, 1);
+        assert_eq!(w.report(&host, &[AssetClass::Account], &accounts).await[0].added, 1);
+        let changes = async || {
+            let all = ListAccountChangesRequest { app_id: tenant.app_id, ..Default::default() };
+            w.changes(all).await.into_iter().map(|change| change.account_name).collect::<Vec<_>>()
+        };
+        assert!(changes().await.is_empty());
+        w.report(&host, &[AssetClass::Account], &accounts[..1]).await;
+        assert_eq!(changes().await, ["alice"], "the history goes on");
+
+        // With a class that is off its history goes.
+        let off = CollectionSettings { classes: vec![ClassCollection { asset_class: AssetClass::Account.into(), ..Default::default() }] };
+        put(w, &tenant, Uuid::now_v7(), (MachineScopeKind::All, &[]), off, 1).await;
+        let request = DeleteAssetsRequest { asset_class: AssetClass::Account.into(), switched_off: true, ..of(&tenant) };
+        assert_eq!(delete(w, request).await.unwrap().assets, 1);
+        assert!(changes().await.is_empty());
+    }
+
+    async fn a_report_on_its_way_brings_nothing_back_of_a_class_that_is_off(w: World) {
+        let tenant = w.tenant().await;
+        let host = w.host(&tenant, "web-1").await;
+        let items = [package("bash", "5")];
+        w.report(&host, &PACKAGES, &items).await;
+        let items = [package("bash", "6"), package("curl", "8")];
+        let classes = offers(&PACKAGES, &items);
+        let token = w.negotiate(&host, classes.clone()).await.unwrap().report_token;
+        let mut parts = messages(&host, &token, classes, &items);
+        let end = parts.pop().unwrap();
+        let (send, receive) = futures::channel::mpsc::unbounded();
+        let mut assets = w.assets.clone();
+        let call = tokio::spawn(async move { assets.report_assets(receive).await });
+        parts.into_iter().for_each(|part| send.unbounded_send(part).unwrap());
+        // The header was looked at long before.
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        put(w, &tenant, Uuid::now_v7(), (MachineScopeKind::All, &[]), packages(false, None), 1).await;
+        assert_eq!(delete(w, DeleteAssetsRequest { switched_off: true, ..of(&tenant) }).await.unwrap().assets, 1);
+        send.unbounded_send(end).unwrap();
+        drop(send);
+        assert_eq!(reason(call.await.unwrap()), Reason::CollectionDisabled);
+        assert!(names(w, &host).await.is_empty());
     }
 
     async fn what_a_class_that_is_off_has_left_can_be_deleted(w: World) {

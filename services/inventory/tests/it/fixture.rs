@@ -56,7 +56,7 @@ pub(crate) fn varied(class: AssetClass, Which { n, steady, volatile }: Which) ->
             mount_path: format!("mount-path-{n:03}"),
             filesystem: format!("filesystem-{steady:03}"),
             size_bytes: Some(u64::from(steady) << 33),
-            used_bytes: Some(u64::from(volatile) << 33),
+            used_bytes: Some((1 << 33) + u64::from(volatile)),
             mac_address: format!("mac-address-{n:03}"),
             ip_addresses: vec!["one".into(), format!("{steady}")],
             gateway: format!("gateway-{steady:03}"),

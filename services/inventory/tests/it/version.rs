@@ -67,6 +67,36 @@ both! {
         assert_eq!(found(&w.list(request).await.0), deb);
     }
 
+    async fn frameworks_are_held_against_the_order_of_their_language(w: World) {
+        let tenant = w.tenant().await;
+        let framework = |(language, version): (ProgrammingLanguage, &str)| {
+            let path = format!("/opt/{version}");
+            let framework = WebFramework {
+                name: "express".into(),
+                version: version.into(),
+                language: language.into(),
+                path,
+                ..Default::default()
+            };
+            AssetItem { item: Some(Item::WebFramework(framework)) }
+        };
+        use ProgrammingLanguage::{Node, Php, Python};
+        // A post-release is above its release for Python and below it for Node.js; PHP has no order here.
+        let items = [(Node, "4.18.0"), (Node, "4.17.9"), (Node, "4.18.0-1"), (Python, "4.18.0.post1"), (Python, "4.9"), (Php, "1.0")];
+        w.report(&w.host(&tenant, "web-1").await, &[AssetClass::WebFramework], &items.map(framework)).await;
+        let driving = Some(web_framework_query::Driving::Name(exact("express")));
+        let query = WebFrameworkQuery { driving, version_below: "4.18.0".into(), ..Default::default() };
+        let (rows, _) = w.list(ask(tenant.app_id, Query::WebFramework(query))).await;
+        let mut versions: Vec<_> = rows.iter().map(|row| match row.item.as_ref().unwrap().item.as_ref() {
+            Some(Item::WebFramework(framework)) => framework.version.clone(),
+            _ => panic!("no framework"),
+        }).collect();
+        versions.sort();
+        assert_eq!(versions, ["4.17.9", "4.18.0-1", "4.9"]);
+        let query = WebFrameworkQuery { version_below: "2".into(), ..Default::default() };
+        assert_eq!(fields(w.page(ask(tenant.app_id, Query::WebFramework(query))).await), ["query.web_framework.version_below"]);
+    }
+
     async fn jars_are_held_against_the_order_of_maven(w: World) {
         let tenant = w.tenant().await;
         let jar = |version: &str| {

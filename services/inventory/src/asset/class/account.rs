@@ -11,7 +11,7 @@ use sea_orm::sea_query::{Condition, SelectStatement};
 use sea_orm::{FromQueryResult, QueryResult, QueryTrait};
 
 use super::{
-    Class, Column as Own, Item, Order, Plan, Query, Whose, drive, enumerated, records, steady, texts, volatile,
+    Class, Column as Own, Item, Order, Plan, Query, Whose, coarse, drive, enumerated, records, steady, texts, volatile,
 };
 use crate::asset::check::{Check, instant, timestamp};
 use crate::asset::natural_key::NaturalKey;
@@ -39,7 +39,7 @@ static COLUMNS: [Own; 20] = [
     steady("password_changed_at"),
     steady("password_expires_at"),
     steady("password_status"),
-    volatile("last_login_at"),
+    coarse("last_login_at"),
     volatile("last_login_source"),
     volatile("last_login_terminal"),
     steady("escaped"),

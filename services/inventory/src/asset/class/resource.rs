@@ -10,7 +10,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::SelectStatement;
 use sea_orm::{FromQueryResult, QueryResult, QueryTrait};
 
-use super::{Class, Column as Own, Item, Order, Plan, Query, Whose, drive, enumerated, same, steady, texts, volatile};
+use super::{Class, Column as Own, Item, Order, Plan, Query, Whose, coarse, drive, enumerated, same, steady, texts};
 use crate::asset::check::Check;
 use crate::asset::natural_key::NaturalKey;
 use crate::asset::row::Sink;
@@ -22,7 +22,7 @@ static COLUMNS: [Own; 18] = [
     steady("mount_path"),
     steady("filesystem"),
     steady("size_bytes"),
-    volatile("used_bytes"),
+    coarse("used_bytes"),
     steady("mac_address"),
     steady("ip_addresses"),
     steady("gateway"),

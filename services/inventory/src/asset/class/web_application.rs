@@ -115,7 +115,7 @@ impl Class for WebApplication {
     }
 
     fn revision(&self) -> u32 {
-        1
+        2
     }
 
     fn columns(&self) -> &'static [Own] {
@@ -140,6 +140,7 @@ impl Class for WebApplication {
         check.key("web_application.virtual_path", &a.virtual_path, 0, 1024);
         check.clip_list(&mut a.plugins, 500);
         for r in &mut a.plugins {
+            check.redact(&mut r.link);
             for text in [&mut r.name, &mut r.version, &mut r.description, &mut r.link] {
                 check.clip(text, 1024);
             }

@@ -6,14 +6,16 @@ use cwpp_contracts::inventory::v1 as api;
 use cwpp_contracts::inventory::v1::web_framework_query::Driving;
 use cwpp_contracts::inventory::v1::{AssetClass, ProgrammingLanguage, WebFrameworkOrder, WebServiceKind};
 use cwpp_storage::{Registry, Tenanted};
+use cwpp_versions::Ecosystem;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::SelectStatement;
 use sea_orm::{FromQueryResult, QueryResult, QueryTrait};
 
-use super::{Class, Column as Own, Item, Order, Plan, Query, Whose, drive, enumerated, same, steady};
+use super::{Class, Column as Own, Item, Order, Plan, Query, Whose, drive, enumerated, same, steady, volatile};
 use crate::asset::check::Check;
 use crate::asset::natural_key::NaturalKey;
 use crate::asset::row::Sink;
+use crate::asset::sieve::{Bound, Sieve};
 use crate::keyset::Of;
 
 static COLUMNS: [Own; 8] = [
@@ -23,7 +25,7 @@ static COLUMNS: [Own; 8] = [
     steady("service"),
     steady("path"),
     steady("jar_count"),
-    steady("pid"),
+    volatile("pid"),
     steady("escaped"),
 ];
 
@@ -77,6 +79,19 @@ impl ActiveModelBehavior for ActiveModel {}
 
 impl Tenanted for Entity {
     const APP_ID: Column = Column::AppId;
+}
+
+/// The orders in which versions of frameworks are compared.
+const ECOSYSTEMS: [Ecosystem; 3] = [Ecosystem::PyPi, Ecosystem::Maven, Ecosystem::SemVer];
+
+/// Returns where the packages of a language come from, where that is one place.
+fn ecosystem(language: ProgrammingLanguage) -> Option<Ecosystem> {
+    match language {
+        ProgrammingLanguage::Python => Some(Ecosystem::PyPi),
+        ProgrammingLanguage::Java => Some(Ecosystem::Maven),
+        ProgrammingLanguage::Node => Some(Ecosystem::SemVer),
+        _ => None,
+    }
 }
 
 /// The class.
@@ -178,7 +193,14 @@ impl Class for WebFramework {
         if same("query.web_framework.version", &q.version, violations) {
             plan = plan.and(Column::Version.eq(q.version.as_str()));
         }
-        plan
+        let name = q.driving.as_ref().map(|Driving::Name(by)| by);
+        let bound = Bound::read("query.web_framework", &q.version_below, name, &ECOSYSTEMS, violations);
+        plan.sift(bound.map(|bound| {
+            Sieve::new(move |item| match item {
+                Item::WebFramework(f) => ecosystem(f.language()).is_some_and(|of| bound.is_above(of, &f.version)),
+                _ => false,
+            })
+        }))
     }
 
     fn register(&self, registry: Registry) -> Registry {
