@@ -22,4 +22,5 @@ pub mod snapshot;
 pub mod store;
 pub mod tally;
 pub mod token;
+pub mod unread;
 pub mod watch;

@@ -42,6 +42,7 @@ pub fn registry() -> Registry {
         .erasable(asset::count::value::Entity, Resource)
         .erasable(asset::count::delta::Entity, Resource)
         .erasable(asset::account_change::Entity, Resource)
+        .erasable(asset::unread::Entity, Resource)
         .erasable(collection::entity::machine::Entity, Configuration)
         .erasable(collection::entity::policy::Entity, Configuration)
         .erasable(machine::removal::Entity, Operational)

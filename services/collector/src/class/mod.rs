@@ -204,7 +204,9 @@ impl Item {
                 ..account.clone()
             }),
             Item::Resource(resource) => {
-                let used_bytes = resource.used_bytes.map(first_bits);
+                // That of the memory changes all the time, and is told with each sign of life.
+                let is_disk = resource.kind == ResourceKind::DiskPartition;
+                let used_bytes = resource.used_bytes.filter(|_| is_disk).map(first_bits);
                 Item::Resource(Box::new(Resource { used_bytes, ..Resource::clone(resource) }))
             }
             Item::ListeningPort(port) => {

@@ -17,6 +17,8 @@ const CHUNK_BYTES: usize = 512 << 10;
 const CHUNK_ITEMS: usize = 2_000;
 /// A report may have 64 MiB, chunks and their frames.
 const REPORT_BYTES: usize = 60 << 20;
+/// A reason why a class was not read has at most so many characters.
+const UNREAD_CHARACTERS: usize = 255;
 /// How often a report is negotiated anew because a newer one, or a restart, made its token worthless.
 const ATTEMPTS: u32 = 3;
 
@@ -47,12 +49,24 @@ struct Ready {
     chunks: Vec<inventory::ReportChunk>,
 }
 
+/// Says what of a class could not be read. A host that has none of it is no fault.
+fn unread_class(class: &ClassSnapshot) -> Option<inventory::UnreadClass> {
+    let reason = match &class.outcome {
+        Outcome::Unreadable { reason } => reason.clone(),
+        Outcome::NotPresent { .. } => return None,
+        Outcome::Complete | Outcome::Truncated { .. } if class.unread_sources.is_empty() => return None,
+        Outcome::Complete | Outcome::Truncated { .. } => format!("not read: {}", class.unread_sources.join(", ")),
+    };
+    let asset_class = convert::class(class.class).into();
+    Some(inventory::UnreadClass { asset_class, reason: reason.chars().take(UNREAD_CHARACTERS).collect() })
+}
+
 impl Reporter {
     /// Reports the classes of a snapshot.
     pub async fn report(&mut self, snapshot: &Snapshot) -> Result<Report, ReportError> {
         let machine_id = self.enrolled()?;
         self.settled()?;
-        let mut not_read = HashMap::new();
+        let (mut not_read, mut unread) = (HashMap::new(), Vec::new());
         let mut ready = Vec::new();
         for class in &snapshot.classes {
             match &class.outcome {
@@ -62,13 +76,14 @@ impl Reporter {
                     not_read.insert(class.class, ClassReport::NotRead { reason: reason.clone() });
                 }
             }
+            unread.extend(unread_class(class));
         }
         let mut report = Report::default();
         let mut results = HashMap::new();
-        if !ready.is_empty() {
+        if !ready.is_empty() || !unread.is_empty() {
             let mut attempt = 1;
             (results, report.clock_clamped, report.intervals) = loop {
-                match self.send(&machine_id, snapshot, &ready).await {
+                match self.send(&machine_id, snapshot, &ready, &unread).await {
                     Err(e) if attempt < ATTEMPTS && is_repeatable(&e) => {
                         attempt += 1;
                         if let ReportError::Status(status) = &e
@@ -92,6 +107,7 @@ impl Reporter {
         machine_id: &str,
         snapshot: &Snapshot,
         ready: &[Ready],
+        unread: &[inventory::UnreadClass],
     ) -> Result<(HashMap<Class, ClassReport>, bool, HashMap<Class, Duration>), ReportError> {
         let request = inventory::NegotiateReportRequest {
             app_id: self.app_id,
@@ -99,6 +115,7 @@ impl Reporter {
             classes: ready.iter().map(|ready| ready.digest.clone()).collect(),
             observed_time: Some(convert::time(snapshot.collected_at)),
             instance_nonce: self.nonce.to_vec(),
+            unread: unread.to_vec(),
         };
         let answer = self.assets.negotiate_report(request).await?.into_inner();
         let (mut results, mut intervals) = (HashMap::new(), HashMap::new());

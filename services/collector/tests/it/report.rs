@@ -37,6 +37,7 @@ struct Memory {
     /// How often a class is wanted, and the classes of each negotiation.
     intervals: HashMap<i32, Duration>,
     offered: Vec<Vec<i32>>,
+    unread: Vec<inventory::UnreadClass>,
     items: Vec<inventory::AssetItem>,
     reports: usize,
     stale: usize,
@@ -155,10 +156,11 @@ impl AssetService for Services {
             });
             inventory::ClassDecision { asset_class: class.asset_class, decision: decision.into(), interval }
         };
-        let classes = request.into_inner().classes;
+        let inventory::NegotiateReportRequest { classes, unread, .. } = request.into_inner();
         let offered = classes.iter().map(|class| class.asset_class).collect();
         let decisions = classes.into_iter().map(decide).collect();
         memory.offered.push(offered);
+        memory.unread = unread;
         let report_token = "token".to_owned();
         Ok(Response::new(inventory::NegotiateReportResponse { report_token, decisions, ..Default::default() }))
     }
@@ -365,6 +367,24 @@ async fn a_class_that_was_not_read_is_never_sent_and_an_equal_one_only_once() {
     let second = reporter.report(&snapshot).await.unwrap();
     assert_eq!((second.written(), of(&second, Class::Account)), (0, &ClassReport::Unchanged));
     assert_eq!(services.0.lock().unwrap().reports, 1);
+}
+
+#[tokio::test]
+async fn the_server_hears_what_could_not_be_read() {
+    let (services, mut reporter) = start().await;
+    let host =
+        Host::new().with("etc/passwd/none", "").with("etc/hostname", "web-1").with("etc/machine-id", "0".repeat(32));
+    let snapshot = snapshot(&host);
+    reporter.register(&snapshot).await.unwrap();
+    let report = reporter.report(&snapshot).await.unwrap();
+    let ClassReport::NotRead { reason } = of(&report, Class::Account) else { panic!("{report:?}") };
+    let memory = services.0.lock().unwrap();
+    let account = inventory::AssetClass::Account;
+    let told = memory.unread.iter().find(|unread| unread.asset_class() == account).unwrap();
+    assert!(told.reason == *reason && reason.contains("passwd"), "{told:?}");
+    assert!(!memory.offered[0].contains(&account.into()));
+    // It has no rpm database and no dpkg, which is no fault.
+    assert!(memory.unread.iter().all(|unread| unread.asset_class() != inventory::AssetClass::SystemPackage));
 }
 
 #[tokio::test]

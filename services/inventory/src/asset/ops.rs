@@ -27,6 +27,7 @@ use super::query::Asked;
 use super::receive::{self, Received};
 use super::snapshot::{self, Offer, Verdict};
 use super::token::Tokens;
+use super::unread::{self, Unread};
 use crate::collection::{self, settings::Settings};
 use crate::keyset::Cursor;
 use crate::machine::contact::{Contact, Contacts};
@@ -90,6 +91,8 @@ pub struct ClassCount {
     pub truncated: bool,
     /// Whether the class is switched off on the machine.
     pub disabled: bool,
+    /// Why the machine could not read it, and since when.
+    pub unread: Option<(String, DateTime<Utc>)>,
 }
 
 impl Assets {
@@ -100,9 +103,9 @@ impl Assets {
         machine_id: Uuid,
         nonce: Vec<u8>,
         observed: Option<DateTime<Utc>>,
-        classes: Vec<Offer>,
+        (classes, unread): (Vec<Offer>, Vec<Unread>),
     ) -> Result<Negotiated> {
-        let contact = Contact { machine_id, nonce, observed, load: None, classes };
+        let contact = Contact { machine_id, nonce, observed, load: None, classes, unread };
         let answers = self.contacts.take(scope, vec![contact]).await?;
         let answer = answers.into_iter().next().filter(|a| a.known).ok_or_else(|| machine_unknown(machine_id))?;
         not_the_machine(answer.standing, machine_id)?;
@@ -179,16 +182,19 @@ impl Assets {
             let all = CLASSES.iter().map(|c| c.class() as i32);
             let one = |class| {
                 let Total { count, new } = of(class);
-                ClassCount { class, count, new_today: new, applied_at: None, truncated: false, disabled: false }
+                let (applied_at, unread) = (None, None);
+                ClassCount { class, count, new_today: new, applied_at, truncated: false, disabled: false, unread }
             };
             return Ok(all.map(one).collect());
         };
-        let (snapshots, settings) = self
+        let (snapshots, settings, unread) = self
             .db
             .read(scope, |read| async move {
                 store::get(&read, machine_id).await?.ok_or_else(|| machine_unknown(machine_id))?;
                 let settings = collection::store::settings(&read, &[machine_id]).await?.remove(&machine_id);
-                Ok((snapshot::of_machine(&read, machine_id).await?, settings.unwrap_or_default()))
+                let unread = unread::of_machines(&read, &[machine_id]).await?.remove(&machine_id);
+                let snapshots = snapshot::of_machine(&read, machine_id).await?;
+                Ok((snapshots, settings.unwrap_or_default(), unread.unwrap_or_default()))
             })
             .await?;
         let by_class: BTreeMap<i32, _> = snapshots.into_iter().map(|s| (i32::from(s.asset_class), s)).collect();
@@ -199,7 +205,9 @@ impl Assets {
             let (new_today, truncated) =
                 (snapshot.map_or(0, |s| s.new_on(today)), snapshot.is_some_and(|s| s.found > 0));
             let disabled = settings.class(class as i16).off;
-            ClassCount { class, count, new_today, applied_at, truncated, disabled }
+            let unread = unread.iter().find(|row| i32::from(row.asset_class) == class);
+            let unread = unread.map(|row| (row.reason.clone(), row.since));
+            ClassCount { class, count, new_today, applied_at, truncated, disabled, unread }
         };
         Ok(CLASSES.iter().map(|c| one(c.class() as i32)).collect())
     }

@@ -13,7 +13,7 @@ use super::apply::{Report, Reported};
 use super::batch::{Batch, Scratch};
 use super::budget::Reserved;
 use super::check::Found;
-use super::class::{CAP, Class, by_number, of_item};
+use super::class::{CAP, CLASSES, Class, by_number, of_item};
 use super::ops::Assets;
 use crate::collection::settings::Settings;
 
@@ -168,9 +168,18 @@ impl Intake {
     }
 }
 
+/// Says whether no more classes are named than there are; each is held against the others only then.
+pub(super) fn at_most_all(field: &str, count: usize, violations: &mut Violations) -> bool {
+    let all = CLASSES.len();
+    violations.check(count <= all, field, format!("must be at most {all}, are {count}"))
+}
+
 /// Checks the classes that a host offers or announces; answers all that is wrong with them.
 pub(super) fn check_classes(field: &str, classes: &[ClassDigest], violations: &mut Violations) {
     violations.check(!classes.is_empty(), field, "must name at least one class");
+    if !at_most_all(field, classes.len(), violations) {
+        return;
+    }
     for (i, offer) in classes.iter().enumerate() {
         let at = |name: &str| format!("{field}[{i}].{name}");
         let class = by_number(offer.asset_class);

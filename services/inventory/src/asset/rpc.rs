@@ -23,8 +23,9 @@ use super::count::{self, Change, Count};
 use super::deletion;
 use super::ops::{Assets, ClassCount, Outcome};
 use super::query;
-use super::receive::check_classes;
+use super::receive::{at_most_all, check_classes};
 use super::snapshot::{Offer, Verdict};
+use super::unread::Unread;
 use super::watch;
 use crate::bulk;
 use crate::keyset::Cursor;
@@ -46,7 +47,10 @@ impl AssetServiceOps for Assets {
         let mut violations = Violations::new();
         let machine_id = violations.uuid("machine_id", &request.machine_id);
         bytes("instance_nonce", &request.instance_nonce, 16, &mut violations);
-        check_classes("classes", &request.classes, &mut violations);
+        if !request.classes.is_empty() || request.unread.is_empty() {
+            check_classes("classes", &request.classes, &mut violations);
+        }
+        check_unread(&request.unread, &mut violations);
         let observed = instant(request.observed_time);
         let told = request.observed_time.is_none() || observed.is_some();
         violations.check(told, "observed_time", "must be a time between the years 1000 and 9999");
@@ -54,8 +58,10 @@ impl AssetServiceOps for Assets {
         let numbers: Vec<i32> = request.classes.iter().map(|c| c.asset_class).collect();
         let offers =
             request.classes.into_iter().map(|c| Offer { class: c.asset_class as i16, digest: c.digest }).collect();
+        let unread = request.unread.into_iter();
+        let unread = unread.map(|u| Unread { class: u.asset_class as i16, reason: u.reason }).collect();
         let (machine_id, nonce) = (machine_id.unwrap_or_default(), request.instance_nonce);
-        let negotiated = self.negotiate(&scope, machine_id, nonce, observed, offers).await?;
+        let negotiated = self.negotiate(&scope, machine_id, nonce, observed, (offers, unread)).await?;
         let decision = |(asset_class, verdict): (i32, Verdict)| api::ClassDecision {
             asset_class,
             decision: verdict.decision.into(),
@@ -122,6 +128,8 @@ impl AssetServiceOps for Assets {
             applied_time: c.applied_at.map(timestamp),
             truncated: c.truncated,
             disabled: c.disabled,
+            unread_reason: c.unread.as_ref().map(|(reason, _)| reason.clone()).unwrap_or_default(),
+            unread_since_time: c.unread.map(|(_, since)| timestamp(since)),
         };
         let counts = self.count(&scope, machine_id).await?;
         Ok(api::ListAssetCountsResponse { counts: counts.into_iter().map(count).collect() })
@@ -253,6 +261,20 @@ fn differences(asset_class: i32, found: &Found) -> Vec<api::CountDifference> {
     all.extend(values.iter().map(|(value, count)| one(Of::Value(value.to_string()), count.items, count.machines)));
     all.extend(found.machines.iter().map(|(id, items)| one(Of::MachineId(id.to_string()), *items, 0)));
     all
+}
+
+/// Checks the classes that a host could not read.
+fn check_unread(unread: &[api::UnreadClass], violations: &mut Violations) {
+    if !at_most_all("unread", unread.len(), violations) {
+        return;
+    }
+    for (i, class) in unread.iter().enumerate() {
+        let at = |name: &str| format!("unread[{i}].{name}");
+        violations.check(by_number(class.asset_class).is_some(), at("asset_class"), "must be a class of this service");
+        let first = unread.iter().position(|c| c.asset_class == class.asset_class);
+        violations.check(first == Some(i), at("asset_class"), "is named before");
+        length(&at("reason"), &class.reason, 1, violations);
+    }
 }
 
 /// Checks a question for values.

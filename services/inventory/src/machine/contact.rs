@@ -17,6 +17,7 @@ use super::instance::{self, Claims, Standing};
 use super::skew::Skew;
 use super::{liveness, load, store};
 use crate::asset::snapshot::{self, Offer, Verdict};
+use crate::asset::unread::{self, Unread};
 use crate::collection;
 
 /// Contacts that are written without waiting for more.
@@ -37,6 +38,15 @@ pub struct Contact {
     pub load: Option<Load>,
     /// What it could report; empty for a heartbeat.
     pub classes: Vec<Offer>,
+    /// What it could not read, or only in part; empty for a heartbeat.
+    pub unread: Vec<Unread>,
+}
+
+impl Contact {
+    /// Says whether it is more than a sign of life.
+    fn negotiates(&self) -> bool {
+        !self.classes.is_empty() || !self.unread.is_empty()
+    }
 }
 
 /// The load of a machine in percent.
@@ -198,19 +208,22 @@ async fn write(tx: &TenantTx, batch: &[Waiting], now: DateTime<Utc>) -> StoreRes
     let mut old = store::lock_livenesses(tx, &ids).await?;
     let mut claims = claims(tx, contacts(), &old).await?;
     let mut asking: Vec<Uuid> =
-        contacts().filter(|c| !c.classes.is_empty() && known.contains(&c.machine_id)).map(|c| c.machine_id).collect();
+        contacts().filter(|c| c.negotiates() && known.contains(&c.machine_id)).map(|c| c.machine_id).collect();
     asking.sort_unstable();
     asking.dedup();
-    let (snapshots, settings, at) = match asking.is_empty() {
-        true => (HashMap::new(), HashMap::new(), now),
+    let (snapshots, mut said, settings, at) = match asking.is_empty() {
+        true => (HashMap::new(), HashMap::new(), HashMap::new(), now),
         false => (
             snapshot::of_machines(tx, &asking).await?,
+            unread::of_machines(tx, &asking).await?,
             collection::store::settings(tx, &asking).await?,
             tx.database_time().await?,
         ),
     };
     let mut rows: BTreeMap<Uuid, liveness::Model> = BTreeMap::new();
     let (mut answers, mut kept) = (Vec::new(), Vec::new());
+    // The last of a machine holds.
+    let mut negotiations: BTreeMap<Uuid, &Contact> = BTreeMap::new();
     for contact in contacts() {
         let skew = Skew::of(contact.observed, now);
         let wanted = settings.get(&contact.machine_id);
@@ -236,6 +249,9 @@ async fn write(tx: &TenantTx, batch: &[Waiting], now: DateTime<Utc>) -> StoreRes
             }
             if standing == Standing::Holds {
                 (row.clock_skew_us, row.clock_clamped) = (skew.micros, skew.clamped);
+                if contact.negotiates() {
+                    negotiations.insert(contact.machine_id, contact);
+                }
                 if let Some(load) = contact.load {
                     kept.extend(load::take(row, load, now));
                 }
@@ -245,6 +261,11 @@ async fn write(tx: &TenantTx, batch: &[Waiting], now: DateTime<Utc>) -> StoreRes
             }
         }
         answers.push(Answer { known: is_known, standing, skew, at, verdicts });
+    }
+    for (machine_id, contact) in negotiations {
+        let old = said.remove(&machine_id).unwrap_or_default();
+        let read = contact.classes.iter().map(|offer| offer.class);
+        unread::take(tx, machine_id, read, &contact.unread, &old, now).await?;
     }
     for (machine_id, claims) in claims {
         claims.put(tx, machine_id).await?;

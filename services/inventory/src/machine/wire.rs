@@ -178,6 +178,7 @@ pub(super) fn contacts(request: &api::HeartbeatRequest) -> Result<Vec<Contact>> 
             observed: instant(beat.observed_time),
             load: Some(Load { cpu: beat.cpu_percent, memory: beat.memory_percent, disk: beat.disk_percent }),
             classes: Vec::new(),
+            unread: Vec::new(),
         });
     }
     violations.finish()?;

@@ -1,10 +1,10 @@
-//! Counts of assets, and the history of accounts.
+//! Counts of assets, the history of accounts, and what could not be read.
 
 use cwpp_storage::migrate::{Migration, Table};
 
 /// Returns the steps in order.
 pub(super) fn all() -> Vec<Migration> {
-    [counts(), account_changes()].concat()
+    [counts(), account_changes(), unread()].concat()
 }
 
 fn counts() -> Vec<Migration> {
@@ -94,4 +94,16 @@ fn account_changes() -> Vec<Migration> {
             &["app_id", "machine_id", "name", "changed_at", "change_id"],
         ),
     ]
+}
+
+fn unread() -> Vec<Migration> {
+    vec![Migration::table(
+        "1131_asset_unread",
+        Table::of_tenant("asset_unread")
+            .uuid("machine_id")
+            .small("asset_class")
+            .varchar("reason", 255)
+            .time("since")
+            .key(&["app_id", "machine_id", "asset_class"]),
+    )]
 }

@@ -13,12 +13,13 @@ use crate::fixture::item;
 use crate::world::*;
 
 /// The tables beside those of the classes that hold tenants' data.
-const OTHERS: [&str; 15] = [
+const OTHERS: [&str; 16] = [
     "account_change",
     "asset_class_count",
     "asset_count_delta",
     "asset_day_count",
     "asset_snapshot",
+    "asset_unread",
     "asset_value_count",
     "collection_policy",
     "collection_policy_machine",
@@ -51,6 +52,7 @@ async fn fill(w: &World, db: &cwpp_storage::Db, tenant: &Tenant, host: &Host) {
     w.machines.clone().heartbeat(HeartbeatRequest { app_id, heartbeats: vec![beat] }).await.unwrap();
     let tags = MachineTags { machine_id: host.id.clone(), tags: vec!["blue".into()] };
     w.machines.clone().set_tags(SetTagsRequest { app_id, machines: vec![tags] }).await.unwrap();
+    w.unread(host, &[], &[(AssetClass::KernelModule, "/proc/modules: no such file")]).await.unwrap();
     let machine_id = uuid::Uuid::now_v7();
     let row = removal::Model { app_id: app_id.cast_signed(), machine_id, removed_at: noon() };
     let row = &row;

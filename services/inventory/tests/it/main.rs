@@ -20,6 +20,7 @@ mod property;
 mod removal;
 mod report;
 mod top;
+mod unread;
 mod version;
 mod watch;
 mod world;

@@ -70,6 +70,7 @@ async fn full(w: &World, tenant: &Tenant, name: &str, packages: usize) -> Host {
     w.machines.clone().heartbeat(HeartbeatRequest { app_id: host.app_id, heartbeats: vec![beat] }).await.unwrap();
     let tags = MachineTags { machine_id: host.id.clone(), tags: (0..50).map(|n| format!("t{n}")).collect() };
     w.machines.clone().set_tags(SetTagsRequest { app_id: host.app_id, machines: vec![tags] }).await.unwrap();
+    w.unread(&host, &[], &[(AssetClass::KernelModule, "/proc/modules: no such file")]).await.unwrap();
     let policy = policy::Model {
         app_id: tenant.app_id.cast_signed(),
         policy_id: Uuid::now_v7(),

@@ -223,6 +223,27 @@ impl World {
         Ok(self.assets.clone().negotiate_report(request).await?.into_inner())
     }
 
+    /// Says which classes a machine could not read, beside those that it could.
+    pub(crate) async fn unread(
+        &self,
+        host: &Host,
+        read: &[AssetClass],
+        unread: &[(AssetClass, &str)],
+    ) -> Result<NegotiateReportResponse, Status> {
+        let said = |(class, reason): &(AssetClass, &str)| UnreadClass {
+            asset_class: (*class).into(),
+            reason: (*reason).into(),
+        };
+        let request = NegotiateReportRequest {
+            app_id: host.app_id,
+            machine_id: host.id.clone(),
+            classes: offers(read, &[]),
+            unread: unread.iter().map(said).collect(),
+            ..Default::default()
+        };
+        Ok(self.assets.clone().negotiate_report(request).await?.into_inner())
+    }
+
     pub(crate) async fn send(&self, messages: Vec<ReportAssetsRequest>) -> Result<Vec<ClassResult>, Status> {
         Ok(self.assets.clone().report_assets(futures::stream::iter(messages)).await?.into_inner().results)
     }
