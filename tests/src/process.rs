@@ -1,8 +1,10 @@
 //! Real binaries as processes of their own.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -31,9 +33,25 @@ pub struct Process {
     log: PathBuf,
 }
 
-/// Returns a port of loopback that is free now.
+/// Ports for services, below those that the system gives to connections: one of these could take a port in between.
+const PORTS: std::ops::Range<u16> = 10_000..20_000;
+
+/// Returns a port of loopback that is free, and is given to no other test until this process ends.
 fn free_port() -> anyhow::Result<SocketAddr> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+    static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let folder = std::env::temp_dir().join("cwpp-test-ports");
+    std::fs::create_dir_all(&folder)?;
+    for _ in 0..PORTS.len() {
+        let port = rand::random_range(PORTS);
+        let lock = File::create(folder.join(port.to_string()))?;
+        if lock.try_lock().is_ok()
+            && let Ok(listener) = std::net::TcpListener::bind(("127.0.0.1", port))
+        {
+            HELD.lock().unwrap_or_else(PoisonError::into_inner).push(lock);
+            return Ok(listener.local_addr()?);
+        }
+    }
+    anyhow::bail!("no port is free")
 }
 
 impl Process {
