@@ -138,8 +138,7 @@ async fn step(
     }
     let settings = collection::store::settings(tx, &[report.machine_id]).await?.remove(&report.machine_id);
     if settings.is_some_and(|settings| numbers.iter().any(|number| settings.class(*number).off)) {
-        let message = "the tenant switched a class of the report off: negotiate again";
-        return Err(Error::new(Reason::CollectionDisabled, message).into());
+        return Err(collection::settings::switched_off().into());
     }
     let mut progress = so_far.clone();
     let mut counts: BTreeMap<i16, Change> = BTreeMap::new();

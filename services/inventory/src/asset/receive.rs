@@ -15,7 +15,7 @@ use super::budget::Reserved;
 use super::check::Found;
 use super::class::{CAP, CLASSES, Class, by_number, of_item};
 use super::ops::Assets;
-use crate::collection::settings::Settings;
+use crate::collection::settings::{Settings, switched_off};
 
 /// Most bytes of a report.
 const MOST_BYTES: u64 = 64 << 20;
@@ -220,9 +220,7 @@ fn collected(header: &ReportHeader, settings: &Settings) -> Result<()> {
     let off = header.classes.iter().enumerate().filter(|(_, c)| settings.class(c.asset_class as i16).off);
     let mut error = None;
     for (i, _) in off {
-        let so_far = error.take().unwrap_or_else(|| {
-            Error::new(Reason::CollectionDisabled, "the tenant switched a class of the report off: negotiate again")
-        });
+        let so_far = error.take().unwrap_or_else(switched_off);
         error = Some(so_far.violation(format!("header.classes[{i}]"), "is switched off on this machine"));
     }
     error.map_or(Ok(()), Err)

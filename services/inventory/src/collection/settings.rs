@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cwpp_chassis::{Error, Reason};
 use cwpp_contracts::configuration::v1::CollectionSettings;
 use prost_types::Duration;
 
@@ -46,6 +47,11 @@ impl Settings {
     pub fn class(&self, number: i16) -> Class {
         self.classes.get(&number).copied().unwrap_or_default()
     }
+}
+
+/// Refuses a report of a class that is off.
+pub fn switched_off() -> Error {
+    Error::new(Reason::CollectionDisabled, "the tenant switched a class of the report off: negotiate again")
 }
 
 #[cfg(test)]
