@@ -67,9 +67,13 @@ def database():
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port below those that the system gives to connections: one of these could be taken before it is listened on."""
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", 10_000 + secrets.randbelow(10_000)))
+                return probe.getsockname()[1]
 
 
 def authority():
