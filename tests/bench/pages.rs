@@ -62,8 +62,8 @@ fn request(order: ProcessOrder, page_size: i32, page_token: &str) -> ListAssetsR
     ListAssetsRequest {
         app_id: TENANT,
         query: Some(AssetQuery { query: Some(query) }),
-        hosts: None,
         page: Some(Page { page_size, page_token: page_token.into() }),
+        ..Default::default()
     }
 }
 

@@ -165,7 +165,7 @@ impl Host {
     pub async fn export(&mut self, query: asset_query::Query) -> Result<Vec<Asset>, Status> {
         let hosts = HostFilter { machine_ids: vec![self.machine_id.clone()], ..Default::default() };
         let query = Some(AssetQuery { query: Some(query) });
-        let request = ExportAssetsRequest { app_id: self.app_id, query, hosts: Some(hosts) };
+        let request = ExportAssetsRequest { app_id: self.app_id, query, hosts: Some(hosts), ..Default::default() };
         let mut parts = self.assets.export_assets(request).await?.into_inner();
         let mut assets = Vec::new();
         while let Some(part) = parts.message().await? {

@@ -243,8 +243,8 @@ async fn pages_lead_through_all_rows_and_their_tokens_open_nothing_else(backend:
     let request = |app_id: u64, prefix: &str, page_token: &str| ListAssetsRequest {
         app_id,
         query: query(prefix),
-        hosts: None,
         page: Some(Page { page_size: 7, page_token: page_token.into() }),
+        ..Default::default()
     };
     let (mut names, mut token) = (Vec::new(), String::new());
     let mut first_token = String::new();

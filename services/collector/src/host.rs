@@ -67,8 +67,9 @@ impl<'a> Host<'a> {
     /// An empty snapshot of a class that comes from what runs; failed when that cannot be seen.
     pub(crate) fn snapshot_of_running(&self, class: Class) -> ClassSnapshot {
         match self.processes() {
-            Ok(_) => {
+            Ok(processes) => {
                 let mut snapshot = ClassSnapshot::new(class);
+                snapshot.unread_sources.extend(processes.hidden().map(str::to_owned));
                 if self.programs().has_hidden() {
                     snapshot.unread_sources.push("/proc/*/exe".to_owned());
                 }

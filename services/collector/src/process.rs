@@ -106,6 +106,12 @@ impl Processes {
         self.by_pid.get(&pid).map(|&at| &self.all[at])
     }
 
+    /// What of them cannot be seen, if the first process cannot: it lives as long as the others do, so `/proc` hides those of
+    /// other users (`hidepid`).
+    pub fn hidden(&self) -> Option<&'static str> {
+        self.get(1).is_none().then_some("/proc: processes of other users are hidden")
+    }
+
     /// How many ended while they were read, or could not be read at all.
     pub fn vanished(&self) -> usize {
         self.vanished

@@ -66,6 +66,9 @@ fn accounts() -> Vec<Migration> {
                 .varchar("last_login_terminal", 63)
                 .bool("escaped")
                 .json("authorized_keys")
+                .time_null("account_expires_at")
+                .unsigned_null("password_warn_days")
+                .unsigned_null("password_lock_days")
                 .key(&KEY),
         ),
         // Serves the list of all, oldest first.
@@ -88,6 +91,13 @@ fn accounts() -> Vec<Migration> {
             "asset_account_uid",
             TABLE,
             &["app_id", "uid", "machine_id", "item_key"],
+        ),
+        // Serves the order by last login.
+        Migration::index(
+            "1205_asset_account_last_login",
+            "asset_account_last_login",
+            TABLE,
+            &["app_id", "last_login_at", "machine_id", "item_key"],
         ),
     ]
 }

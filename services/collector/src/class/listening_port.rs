@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::process::digest;
 use super::{Class, ClassSnapshot, Item, Outcome};
 use crate::process::Process;
 use crate::text;
@@ -77,6 +78,12 @@ pub struct ListeningPort {
     /// The container that it runs in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container_id: Option<String>,
+    /// The SHA-256 of its executable, in hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Its terminal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<String>,
     /// True when a field held bytes that are no UTF-8, shown as `\xNN`.
     pub escaped: bool,
     /// The fields that were too long and were cut.
@@ -105,10 +112,12 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
     };
     let inodes: HashSet<u64> = sockets.iter().map(|socket| socket.inode).filter(|&inode| inode != 0).collect();
     let holders = holders(host, &inodes, &mut snapshot);
+    let described = describe(host, &holders);
     let mut ports: BTreeMap<(TransportProtocol, IpAddr, u16, Option<String>), ListeningPort> = BTreeMap::new();
     for socket in &sockets {
         let holding = holders.get(&socket.inode).map_or(&[][..], Vec::as_slice);
-        let mut found: Vec<ListeningPort> = holding.iter().filter_map(|process| port(host, socket, process)).collect();
+        let described = holding.iter().filter_map(|process| described.get(&process.pid));
+        let mut found: Vec<ListeningPort> = described.map(|process| port(socket, process)).collect();
         if found.is_empty() {
             found.push(bare(socket));
         }
@@ -193,6 +202,7 @@ fn holders<'a>(
         snapshot.unread_sources.push("/proc".to_owned());
         return holders;
     };
+    snapshot.unread_sources.extend(processes.hidden().map(str::to_owned));
     let mut hidden = 0_usize;
     for process in processes.iter().filter(|process| !process.is_kernel) {
         match open_sockets(host.root(), process.pid) {
@@ -218,6 +228,15 @@ fn holders<'a>(
         list.sort_by_key(|process| (process.start_ticks, process.pid));
     }
     holders
+}
+
+/// Describes the processes that hold sockets, by their ids; those that ended since are left out.
+fn describe(host: &Host<'_>, holders: &HashMap<u64, Vec<&Process>>) -> BTreeMap<u32, super::Process> {
+    let (Some(describer), Ok(processes)) = (host.describer(), host.processes()) else { return BTreeMap::new() };
+    let distinct: BTreeMap<u32, &Process> = holders.values().flatten().map(|process| (process.pid, *process)).collect();
+    let mut found: Vec<_> = distinct.values().filter_map(|process| describer.describe(processes, process)).collect();
+    digest::fill(host.root(), &mut found);
+    found.into_iter().map(|process| (process.pid, process)).collect()
 }
 
 /// The inodes of a process's open sockets.
@@ -248,14 +267,16 @@ fn bare(socket: &Socket) -> ListeningPort {
         package_name: None,
         package_version: None,
         container_id: None,
+        sha256: None,
+        terminal: None,
         escaped: false,
         truncated: Vec::new(),
     }
 }
 
-fn port(host: &Host<'_>, socket: &Socket, process: &Process) -> Option<ListeningPort> {
-    let process = host.describer()?.describe(host.processes().ok()?, process)?;
-    Some(ListeningPort {
+fn port(socket: &Socket, process: &super::Process) -> ListeningPort {
+    let process = process.clone();
+    ListeningPort {
         pid: Some(process.pid),
         process_name: Some(process.name),
         process_path: process.path,
@@ -268,10 +289,12 @@ fn port(host: &Host<'_>, socket: &Socket, process: &Process) -> Option<Listening
         package_name: process.package_name,
         package_version: process.package_version,
         container_id: process.container_id,
+        sha256: process.sha256,
+        terminal: process.terminal,
         escaped: process.escaped,
         truncated: process.truncated,
         ..bare(socket)
-    })
+    }
 }
 
 #[cfg(test)]

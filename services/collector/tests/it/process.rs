@@ -221,6 +221,18 @@ fn a_process_has_its_names_its_package_and_its_container() {
 }
 
 #[test]
+fn hidden_processes_are_told() {
+    let seen = Fake { pid: 70, name: b"sh", args: &[b"sh"], exe: Some("/bin/sh"), ..Fake::default() };
+    let host = Host::new().started().process(&seen);
+    for class in [Class::Process, Class::DatabaseInstance, Class::WebService] {
+        let unread = host.read(class).unread_sources;
+        assert_eq!(unread, ["/proc: processes of other users are hidden"], "{class:?}");
+    }
+    let host = host.process(&Fake { name: b"init", args: &[b"init"], exe: Some("/sbin/init"), ..Fake::default() });
+    assert!(host.read(Class::Process).unread_sources.is_empty());
+}
+
+#[test]
 fn a_process_that_ends_while_it_is_read_is_counted() {
     let host = tree();
     fs::create_dir(host.path().join("proc/40")).unwrap();

@@ -5,6 +5,7 @@ use std::process::Command;
 use cwpp_collector::class::{Class, ClassSnapshot, Item, Outcome, PackageKind, SystemPackage};
 use rusqlite::Connection;
 
+use crate::proc_tree::Fake;
 use crate::{Host, command, items, tool};
 
 /// A header as the database keeps it: strings by their tag, numbers by theirs.
@@ -58,7 +59,7 @@ fn names(snapshot: &ClassSnapshot) -> Vec<String> {
     packages(snapshot).into_iter().map(|package| format!("{}={}", package.name, package.version)).collect()
 }
 
-const SPEC: &str = "Name: tool\nVersion: 1.2\nRelease: 3\nEpoch: 2\nSummary: x\nLicense: MIT\nVendor: Example\nBuildArch: noarch\n%description\nx\n%package -n libtool-x\nSummary: y\n%description -n libtool-x\ny\n%files\n%files -n libtool-x\n";
+const SPEC: &str = "Name: tool\nVersion: 1.2\nRelease: 3\nEpoch: 2\nSummary: x\nLicense: MIT\nVendor: Example\nBuildArch: noarch\n%description\nx\n%package -n libtool-x\nSummary: y\n%description -n libtool-x\ny\n%install\nmkdir -p %{buildroot}/usr/bin\necho x > %{buildroot}/usr/bin/tool\n%files\n%files -n libtool-x\n/usr/bin/tool\n";
 
 #[test]
 fn a_database_that_rpm_itself_wrote_reads_as_rpm_reads_it() {
@@ -99,6 +100,23 @@ fn a_database_that_rpm_itself_wrote_reads_as_rpm_reads_it() {
         (PackageKind::Rpm, "tool", "2:1.2-3")
     );
     assert_eq!(library.purl, "pkg:rpm/fedora/libtool-x@1.2-3?arch=noarch&distro=fedora-40&epoch=2");
+
+    // A program that runs belongs to the package that holds its file, by whichever path the list names it.
+    std::os::unix::fs::symlink("usr/bin", host.path().join("bin")).unwrap();
+    let host = host.started().process(&Fake { pid: 1, name: b"init", ..Fake::default() });
+    let host = host.process(&Fake { pid: 5, name: b"tool", exe: Some("/usr/bin/tool"), ..Fake::default() });
+    let host = host.process(&Fake { pid: 6, name: b"other", exe: Some("/usr/bin/other"), ..Fake::default() });
+    let snapshot = host.read(Class::Process);
+    let owner = |pid: u32| {
+        let found = snapshot.items.iter().find_map(|item| match item {
+            Item::Process(process) if process.pid == pid => Some(process),
+            _ => None,
+        });
+        let found = found.unwrap();
+        (found.package_name.clone(), found.package_version.clone())
+    };
+    assert_eq!(owner(5), (Some("libtool-x".into()), Some("2:1.2-3".into())));
+    assert_eq!(owner(6), (None, None));
 }
 
 #[test]

@@ -73,9 +73,10 @@ pub async fn forget(tx: &TenantTx, machine_id: Uuid, most: usize) -> StoreResult
     let of = Entity::of(tx).filter(Column::MachineId.eq(machine_id));
     let oldest = of.order_by_asc(Column::ChangedAt).limit(most as u64).all(tx).await?;
     let Some(last) = oldest.last() else { return Ok(true) };
-    // All of one moment go together: they are those of one report.
     let of = Entity::delete_of(tx).filter(Column::MachineId.eq(machine_id));
-    of.filter(Column::ChangedAt.lte(last.changed_at)).exec(tx).await?;
+    // The time chooses the range of the key, the ids what goes of it: one report may have changed more than is deleted.
+    let of = of.filter(Column::ChangedAt.lte(last.changed_at));
+    of.filter(Column::ChangeId.is_in(oldest.iter().map(|row| row.change_id))).exec(tx).await?;
     Ok(oldest.len() < most)
 }
 

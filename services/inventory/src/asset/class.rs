@@ -174,6 +174,30 @@ impl Plan {
         }
     }
 
+    /// Narrows to a span of time: a part of the order's index where the column is the order's own, else looked for.
+    fn span(mut self, column: &'static str, (from, until): Span) -> Self {
+        let ends: Vec<_> =
+            [(">=", from), ("<", until)].into_iter().filter_map(|(compare, at)| Some((compare, at?))).collect();
+        let ordered = self.order.column == column;
+        for (compare, at) in ends {
+            // Beside another order, the sign keeps SQLite from that column's own index.
+            let sign = if ordered { "" } else { "+" };
+            let bound = Expr::cust_with_values(format!("{sign}{column} {compare} ?"), [at]);
+            if ordered {
+                self.range = self.range.add(bound);
+                self.asked = true;
+            } else {
+                self = self.and(bound);
+            }
+        }
+        self
+    }
+
+    /// Narrows to what was first seen in a span of time.
+    pub fn first_seen(self, from: Option<Timestamp>, until: Option<Timestamp>, violations: &mut Violations) -> Self {
+        self.span("first_seen_at", within("first_seen", from, until, violations))
+    }
+
     fn and(mut self, condition: Expr) -> Self {
         self.residual = Some(self.residual.unwrap_or_else(Condition::all).add(condition));
         self
@@ -355,13 +379,11 @@ fn same(field: &str, value: &str, violations: &mut Violations) -> bool {
     (1..=255).contains(&length)
 }
 
-/// Checks a span of time of a query, open on either side.
-fn within(
-    field: &str,
-    from: Option<Timestamp>,
-    until: Option<Timestamp>,
-    violations: &mut Violations,
-) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
+/// A span of time, open on either side: not before the first, before the second.
+type Span = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
+/// Checks a span of time of a query.
+fn within(field: &str, from: Option<Timestamp>, until: Option<Timestamp>, violations: &mut Violations) -> Span {
     let mut one = |end: &str, at: Option<Timestamp>| {
         let found = instant(at);
         violations.check(

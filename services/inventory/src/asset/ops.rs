@@ -33,7 +33,7 @@ use crate::keyset::Cursor;
 use crate::machine::contact::{Contact, Contacts};
 use crate::machine::ops::{machine_unknown, not_the_machine};
 use crate::machine::skew::Skew;
-use crate::machine::{entity, store};
+use crate::machine::store;
 
 const LIST: &str = "/cwpp.inventory.v1.AssetService/ListAssets";
 const TOP: &str = "/cwpp.inventory.v1.AssetService/ListTopValues";
@@ -253,14 +253,14 @@ impl Assets {
                 let mut ids: Vec<Uuid> = rows.iter().map(|row| row.machine_id).collect();
                 ids.sort_unstable();
                 ids.dedup();
-                let hosts = store::get_many(&read, &ids).await?;
+                let hosts = store::hosts(&read, &ids).await?;
                 Ok((rows, hosts))
             })
             .await?;
         let token = page.cut(self.db.keys(), &mut rows, &binding, now, account_change::Place::of)?;
         let change = |row: account_change::Model| {
             Ok(AccountChange {
-                host: hosts.get(&row.machine_id).map(entity::Model::host),
+                host: hosts.get(&row.machine_id).cloned(),
                 account_name: row.name,
                 kind: row.kind.into(),
                 changed_fields: serde_json::from_value(row.fields).map_err(Error::internal)?,

@@ -5,6 +5,7 @@ use cwpp_contracts::inventory::v1 as api;
 use cwpp_contracts::inventory::v1::asset_item::Item;
 use cwpp_contracts::inventory::v1::asset_query::Query;
 use cwpp_storage::{HasTenant, StoreResult, TenantRead, Tenanted};
+use prost_types::Timestamp;
 use sea_orm::sea_query::{Condition, Expr, ExprTrait};
 use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryResult, QuerySelect, QueryTrait};
 use uuid::Uuid;
@@ -14,6 +15,7 @@ use super::class::{Class, Plan, Whose, drive, of_query};
 use super::sieve::Sieve;
 use crate::keyset::{By, Cursor, List, Of};
 use crate::machine;
+use crate::machine::query::System;
 
 /// Most machines that a host filter may resolve to.
 pub const MOST_HOSTS: usize = 500;
@@ -33,9 +35,13 @@ pub enum Hosts {
     Of {
         /// Their ids, where ids were given.
         ids: Option<Vec<Uuid>>,
-        /// Conditions on the machine.
+        /// Conditions on the machine that an index answers.
         conditions: Condition,
+        /// The operating system.
+        system: System,
     },
+    /// Those with an operating system: any number, so it is looked for among the rows.
+    With(System),
 }
 
 /// A checked question.
@@ -57,6 +63,19 @@ pub fn ask(query: Option<&Query>, hosts: Option<&api::HostFilter>, violations: &
     Some(Asked { class, plan: class.plan(query, violations), hosts })
 }
 
+impl Asked {
+    /// Narrows it to what was first seen in a span of time.
+    pub fn first_seen(
+        mut self,
+        from: Option<Timestamp>,
+        until: Option<Timestamp>,
+        violations: &mut Violations,
+    ) -> Self {
+        self.plan = self.plan.first_seen(from, until, violations);
+        self
+    }
+}
+
 fn ask_hosts(filter: Option<&api::HostFilter>, violations: &mut Violations) -> Hosts {
     let Some(filter) = filter else { return Hosts::All };
     let mut conditions = Condition::all();
@@ -68,21 +87,27 @@ fn ask_hosts(filter: Option<&api::HostFilter>, violations: &mut Violations) -> H
         machine::canonical(&mut by);
         conditions = conditions.add(drive("ip_address", &by, "hosts.ip_address", violations));
     }
+    if let Some(by) = &filter.instance_id {
+        conditions = conditions.add(drive("instance_id", by, "hosts.instance_id", violations));
+    }
+    let system = System::read("hosts.", filter.os_type, filter.os_name.as_ref(), violations);
     let given = filter.machine_ids.len();
     violations.check(given <= MOST_HOSTS, "hosts.machine_ids", format!("must be at most {MOST_HOSTS}, are {given}"));
     let ids = filter.machine_ids.iter().take(MOST_HOSTS).enumerate();
     let ids: Vec<Uuid> = ids.filter_map(|(i, id)| violations.uuid(format!("hosts.machine_ids[{i}]"), id)).collect();
-    if given == 0 && filter.name.is_none() && filter.ip_address.is_none() {
-        violations.push("hosts", "must hold a condition, or be absent");
+    if given == 0 && conditions.is_empty() {
+        violations.check(!system.is_any(), "hosts", "must hold a condition, or be absent");
+        return Hosts::With(system);
     }
-    Hosts::Of { ids: (given > 0).then_some(ids), conditions }
+    Hosts::Of { ids: (given > 0).then_some(ids), conditions, system }
 }
 
 impl Hosts {
-    /// Finds the machines; none where all are asked for. More than [`MOST_HOSTS`] are `INVALID_FIELD`.
+    /// Finds the machines; none where they are not chosen by an index. More than [`MOST_HOSTS`] are `INVALID_FIELD`.
     pub async fn resolve(&self, read: &TenantRead) -> StoreResult<Option<Vec<Uuid>>> {
-        let Self::Of { ids, conditions } = self else { return Ok(None) };
-        let mut select = machine::entity::Entity::of(read).filter(conditions.clone());
+        let Self::Of { ids, conditions, system } = self else { return Ok(None) };
+        let system = system.spell(&|name| Expr::col(name));
+        let mut select = machine::entity::Entity::of(read).filter(conditions.clone()).filter(system);
         if let Some(ids) = ids {
             select = select.filter(machine::entity::Column::MachineId.is_in(ids.iter().copied()));
         }
@@ -105,6 +130,13 @@ impl Asked {
     /// Spells the list on these machines, or on all.
     pub fn list(&self, whose: &(impl HasTenant + Sync), machines: Option<&[Uuid]>) -> List {
         let Plan { order, asked, range, residual, .. } = &self.plan;
+        let residual = &match &self.hosts {
+            Hosts::With(system) => {
+                let system = system.spell(&|name| machine::query::column_of(whose, self.class.table(), name));
+                Some(residual.clone().unwrap_or_else(Condition::all).add(system))
+            }
+            _ => residual.clone(),
+        };
         let mut rows = self.class.rows(Whose(whose));
         rows.cond_where(range.clone());
         let by = By { column: order.column, of: order.of };
@@ -191,11 +223,11 @@ impl Asked {
         let places = ids.clone();
         ids.sort_unstable();
         ids.dedup();
-        let hosts = machine::store::get_many(read, &ids).await?;
+        let hosts = machine::store::hosts(read, &ids).await?;
         let mut assets = Vec::with_capacity(rows.len());
         for ((row, item), machine_id) in rows.into_iter().zip(places) {
             assets.push(api::Asset {
-                host: hosts.get(&machine_id).map(machine::entity::Model::host),
+                host: hosts.get(&machine_id).cloned(),
                 item: Some(api::AssetItem { item: Some(item) }),
                 first_seen_time: Some(timestamp(row.try_get("", "first_seen_at")?)),
                 update_time: Some(timestamp(row.try_get("", "updated_at")?)),

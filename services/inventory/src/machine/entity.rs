@@ -169,13 +169,16 @@ impl Model {
     }
 
     /// Returns the columns that stand on every row of a list of assets.
-    pub fn host(&self) -> api::HostColumns {
+    pub fn host(self, tags: Vec<String>) -> api::HostColumns {
         api::HostColumns {
             machine_id: self.machine_id.to_string(),
-            quuid: self.quuid.clone(),
-            name: self.name.clone(),
             ip_addresses: self.addresses(),
-            os_name: self.os_name.clone(),
+            quuid: self.quuid,
+            name: self.name,
+            os_name: self.os_name,
+            os_type: self.os_type.into(),
+            instance_id: self.instance_id,
+            tags,
         }
     }
 }

@@ -37,8 +37,7 @@ struct LookedFor {
     agent: AgentState,
     instance: InstanceState,
     machine_type: MachineType,
-    os_type: OsType,
-    os_name: Option<StringMatch>,
+    system: System,
     created_after: Option<DateTime<Utc>>,
     loads: [(liveness::Column, LoadBucket); 3],
 }
@@ -73,16 +72,59 @@ pub fn plan(request: &ListMachinesRequest, violations: &mut Violations) -> Plan 
     Plan { index, by, range, tagged: at == 4, looked_for: look_for(request, violations) }
 }
 
-fn look_for(request: &ListMachinesRequest, violations: &mut Violations) -> LookedFor {
-    if let Some(by) = &request.os_name {
-        let text = match &by.how {
-            Some(How::Exact(text) | How::Prefix(text) | How::Contains(text)) => text.as_str(),
-            None => "",
-        };
-        let characters = text.chars().count();
-        let fits = (1..=255).contains(&characters);
-        violations.check(fits, "os_name", format!("must have 1 to 255 characters, has {characters}"));
+/// Which operating systems are asked for.
+#[derive(Debug, Clone)]
+pub struct System {
+    family: OsType,
+    name: Option<How>,
+}
+
+impl System {
+    /// Reads the fields `os_type` and `os_name` of a request; `within` is the path before their names.
+    pub fn read(within: &str, os_type: i32, os_name: Option<&StringMatch>, violations: &mut Violations) -> Self {
+        if let Some(by) = os_name {
+            let text = match &by.how {
+                Some(How::Exact(text) | How::Prefix(text) | How::Contains(text)) => text.as_str(),
+                None => "",
+            };
+            let characters = text.chars().count();
+            let fits = (1..=255).contains(&characters);
+            violations.check(
+                fits,
+                format!("{within}os_name"),
+                format!("must have 1 to 255 characters, has {characters}"),
+            );
+        }
+        let family = known(&format!("{within}os_type"), os_type, violations);
+        Self { family, name: os_name.and_then(|by| by.how.clone()) }
     }
+
+    /// Tells whether any will do.
+    pub fn is_any(&self) -> bool {
+        self.family == OsType::Unspecified && self.name.is_none()
+    }
+
+    /// Spells it over the columns of a machine, and leaves the choice of an index to other conditions.
+    pub fn spell(&self, own: &dyn Fn(&'static str) -> Expr) -> Condition {
+        let mut all = Condition::all();
+        if self.family != OsType::Unspecified {
+            all = all.add(hidden(own("os_type"), Expr::val(0)).eq(self.family as i16));
+        }
+        match &self.name {
+            None => all,
+            Some(How::Exact(text)) => all.add(own("os_name").eq(text.as_str())),
+            Some(How::Prefix(text)) => all.add(place(own("os_name"), text).eq(1)),
+            Some(How::Contains(text)) => all.add(place(own("os_name"), text).gte(1)),
+        }
+    }
+}
+
+/// Spells a column of the machine that a row of `table` is about.
+pub fn column_of(whose: &impl HasTenant, table: &'static str, name: &'static str) -> Expr {
+    other(whose, table, entity::Entity, |column| column(name))
+}
+
+fn look_for(request: &ListMachinesRequest, violations: &mut Violations) -> LookedFor {
     let created_after = instant(request.created_after);
     let told = request.created_after.is_none() || created_after.is_some();
     violations.check(told, "created_after", "must be a time between the years 1000 and 9999");
@@ -90,8 +132,7 @@ fn look_for(request: &ListMachinesRequest, violations: &mut Violations) -> Looke
         agent: known("agent_state", request.agent_state, violations),
         instance: known("instance_state", request.instance_state, violations),
         machine_type: known("machine_type", request.machine_type, violations),
-        os_type: known("os_type", request.os_type, violations),
-        os_name: request.os_name.clone(),
+        system: System::read("", request.os_type, request.os_name.as_ref(), violations),
         created_after,
         loads: [
             (liveness::Column::CpuPercent, known("cpu_load", request.cpu_load, violations)),
@@ -153,7 +194,7 @@ impl LookedFor {
     fn spell(&self, read: &impl HasTenant, tagged: bool, since: DateTime<Utc>) -> Option<Condition> {
         let outer = if tagged { "machine_tag" } else { "machine" };
         let own = |name: &'static str| match tagged {
-            true => other(read, outer, entity::Entity, |column| column(name)),
+            true => column_of(read, outer, name),
             false => Expr::col((Alias::new("machine"), Alias::new(name))),
         };
         let live = |what: &Spelled<'_>| other(read, outer, liveness::Entity, what);
@@ -169,20 +210,13 @@ impl LookedFor {
             AgentState::Offline => all.add(seen().lt(since)).add(uninstalled().is_null()),
             AgentState::Uninstalled => all.add(uninstalled().is_not_null()),
         };
-        let numbers = [
-            ("instance_state", self.instance as i16),
-            ("machine_type", self.machine_type as i16),
-            ("os_type", self.os_type as i16),
-        ];
+        let numbers = [("instance_state", self.instance as i16), ("machine_type", self.machine_type as i16)];
         for (name, number) in numbers.into_iter().filter(|(_, number)| *number != 0) {
             all = all.add(hidden(own(name), Expr::val(0)).eq(number));
         }
-        all = match self.os_name.as_ref().and_then(|by| by.how.as_ref()) {
-            None => all,
-            Some(How::Exact(text)) => all.add(own("os_name").eq(text.as_str())),
-            Some(How::Prefix(text)) => all.add(place(own("os_name"), text).eq(1)),
-            Some(How::Contains(text)) => all.add(place(own("os_name"), text).gte(1)),
-        };
+        if !self.system.is_any() {
+            all = all.add(self.system.spell(&own));
+        }
         if let Some(at) = self.created_after {
             all = all.add(hidden(own("created_at"), Expr::val(DateTime::<Utc>::UNIX_EPOCH)).gt(at));
         }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use cwpp_chassis::{Error, Reason};
+use cwpp_contracts::inventory::v1::HostColumns;
 use cwpp_storage::{HasTenant, OrRefuse, StoreResult, TenantRead, TenantTx, Tenanted};
 use sea_orm::sea_query::LockType;
 use sea_orm::{
@@ -13,7 +14,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::ops::Registration;
-use super::{entity, liveness, watch};
+use super::{entity, liveness, tag, watch};
 use crate::asset::check::instant;
 use crate::asset::natural_key::short;
 use crate::shape;
@@ -119,6 +120,13 @@ pub async fn get_many(read: &TenantRead, ids: &[Uuid]) -> StoreResult<HashMap<Uu
         }
     }
     Ok(found)
+}
+
+/// Finds the columns that stand on every row of a list.
+pub async fn hosts(read: &TenantRead, ids: &[Uuid]) -> StoreResult<HashMap<Uuid, HostColumns>> {
+    let mut tags = tag::of_machines(read, ids).await?;
+    let found = get_many(read, ids).await?;
+    Ok(found.into_iter().map(|(id, row)| (id, row.host(tags.remove(&id).unwrap_or_default()))).collect())
 }
 
 /// Returns which of these machines there are, and keeps them from being removed until the transaction ends.

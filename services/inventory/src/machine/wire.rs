@@ -301,6 +301,7 @@ pub(super) fn to_wire(machine: Machine) -> api::Machine {
         security_level: api::SecurityLevel::Unspecified.into(),
         risk_counters: None,
         uninstall_time: live.and_then(|l| l.uninstalled_at).map(timestamp),
+        last_checked_time: live.and_then(|l| l.last_checked_at).map(timestamp),
     }
 }
 

@@ -83,6 +83,8 @@ fn listening_port() -> Vec<Migration> {
                 .varchar("package_version", 255)
                 .varchar("container_id", 64)
                 .bool("escaped")
+                .bytes("sha256", 32)
+                .varchar("terminal", 63)
                 .key(&KEY),
         ),
         // Serves the list of all, oldest first.
@@ -105,6 +107,13 @@ fn listening_port() -> Vec<Migration> {
             "asset_listening_port_process_name",
             TABLE,
             &["app_id", "process_name", "machine_id", "item_key"],
+        ),
+        // Serves the order by start.
+        Migration::index(
+            "2105_asset_listening_port_started",
+            "asset_listening_port_started",
+            TABLE,
+            &["app_id", "start_at", "machine_id", "item_key"],
         ),
     ]
 }

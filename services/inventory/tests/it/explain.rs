@@ -34,8 +34,21 @@ pub(crate) async fn explain(db: &Db, tenant: &Tenant, select: SelectStatement) -
 
 /// Spells a list of assets for this tenant.
 async fn spell(db: &Db, tenant: &Tenant, query: &Query, machines: Option<Vec<Uuid>>) -> List {
+    spell_on(db, tenant, query, None, machines).await
+}
+
+/// As [`spell`], on the machines of a filter and of what was first seen lately.
+async fn spell_on(
+    db: &Db,
+    tenant: &Tenant,
+    query: &Query,
+    hosts: Option<&HostFilter>,
+    machines: Option<Vec<Uuid>>,
+) -> List {
     let mut violations = Violations::new();
-    let asked = ask(Some(query), None, &mut violations).unwrap();
+    let asked = ask(Some(query), hosts, &mut violations).unwrap();
+    let lately = hosts.map(|_| timestamp(noon() - chrono::TimeDelta::days(1)));
+    let asked = asked.first_seen(lately, None, &mut violations);
     violations.finish().unwrap();
     let (asked, machines) = (&asked, &machines);
     db.write(&scope(tenant), |tx| async move { Ok(asked.list(&tx, machines.as_deref())) }).await.unwrap()
@@ -93,6 +106,7 @@ both! {
             w.analyze(table).await;
         }
         let db = w.db().await;
+        let linux = HostFilter { os_type: OsType::Linux.into(), ..Default::default() };
         let mut spelled = std::collections::BTreeSet::new();
         for (query, index) in classes.iter().flat_map(|c| questions(*c)) {
             spelled.insert(index.to_owned());
@@ -101,6 +115,8 @@ both! {
             let residual = narrowed(&query);
             let list = spell(&db, &tenant, &residual, None).await;
             check(&db, &tenant, &list, index, &format!("{residual:?}")).await;
+            let list = spell_on(&db, &tenant, &query, Some(&linux), None).await;
+            check(&db, &tenant, &list, index, &format!("{query:?} on Linux, lately")).await;
             let list = spell(&db, &tenant, &query, Some(ids.clone())).await;
             check(&db, &tenant, &list, index, &format!("{query:?} on some machines")).await;
             // One machine's rows are few enough to be sorted, and no other machine's are read.

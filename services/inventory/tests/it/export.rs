@@ -15,7 +15,7 @@ const PACKAGES: [AssetClass; 1] = [AssetClass::SystemPackage];
 
 async fn export(w: &World, tenant: &Tenant, query: SystemPackageQuery) -> Streaming<ExportAssetsResponse> {
     let query = Some(AssetQuery { query: Some(Query::SystemPackage(query)) });
-    let request = ExportAssetsRequest { app_id: tenant.app_id, query, hosts: None };
+    let request = ExportAssetsRequest { app_id: tenant.app_id, query, ..Default::default() };
     w.assets.clone().export_assets(request).await.unwrap().into_inner()
 }
 

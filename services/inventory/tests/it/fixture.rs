@@ -39,6 +39,12 @@ pub(crate) fn varied(class: AssetClass, Which { n, steady, volatile }: Which) ->
                 comment: format!("comment-{steady}"),
                 last_login_time: seconds(volatile),
                 keys,
+                gid: n,
+                enabled: [Some(true), None, Some(false)][(steady % 3) as usize],
+                login_type: [LoginType::Key, LoginType::Both][(steady % 2) as usize].into(),
+                account_expire_time: seconds(steady),
+                password_warn_days: Some(steady),
+                password_lock_days: [Some(steady), None][(steady % 2) as usize],
                 ..a
             })
         }
@@ -87,6 +93,8 @@ pub(crate) fn varied(class: AssetClass, Which { n, steady, volatile }: Which) ->
             package_version: format!("package-version-{steady:03}"),
             container_id: format!("container-id-{steady:03}"),
             escaped: steady.is_multiple_of(2),
+            sha256: vec![steady as u8; 32],
+            terminal: format!("terminal-{steady:03}"),
         }),
         AssetClass::SoftwareApplication => Item::SoftwareApplication(SoftwareApplication {
             kind: [ApplicationKind::Operations, ApplicationKind::Database][(steady % 2) as usize].into(),
@@ -300,6 +308,7 @@ pub(crate) fn questions(class: AssetClass) -> Vec<(Query, &'static str)> {
                 (order(AccountOrder::FirstSeenTime), "asset_account_first_seen"),
                 (order(AccountOrder::Name), "asset_account_name"),
                 (order(AccountOrder::Uid), "asset_account_uid"),
+                (order(AccountOrder::LastLoginTime), "asset_account_last_login"),
             ]
         }
         AssetClass::Resource => {
@@ -328,6 +337,7 @@ pub(crate) fn questions(class: AssetClass) -> Vec<(Query, &'static str)> {
                 (order(ListeningPortOrder::FirstSeenTime), "asset_listening_port_first_seen"),
                 (order(ListeningPortOrder::Port), "asset_listening_port_port"),
                 (order(ListeningPortOrder::ProcessName), "asset_listening_port_process_name"),
+                (order(ListeningPortOrder::StartTime), "asset_listening_port_started"),
             ]
         }
         AssetClass::SoftwareApplication => {
@@ -532,10 +542,22 @@ pub(crate) fn questions(class: AssetClass) -> Vec<(Query, &'static str)> {
 /// Adds every residual condition to a question; item 1 of [`item`] meets them.
 pub(crate) fn narrowed(query: &Query) -> Query {
     match query.clone() {
-        Query::Account(q) => Query::Account(AccountQuery { interactive: Some(true), ..q }),
-        Query::SystemPackage(q) => {
-            Query::SystemPackage(SystemPackageQuery { version: "1".into(), kind: PackageKind::Dpkg.into(), ..q })
-        }
+        Query::Account(q) => Query::Account(AccountQuery {
+            interactive: Some(true),
+            gid: Some(1),
+            login_type: LoginType::Key.into(),
+            enabled: Some(true),
+            last_login_from: seconds(0),
+            last_login_until: seconds(1),
+            ..q
+        }),
+        Query::SystemPackage(q) => Query::SystemPackage(SystemPackageQuery {
+            version: "1".into(),
+            kind: PackageKind::Dpkg.into(),
+            installed_from: seconds(1),
+            installed_until: seconds(2),
+            ..q
+        }),
         Query::Resource(q) => Query::Resource(ResourceQuery {
             kind: ResourceKind::Hardware.into(),
             filesystem: "filesystem-000".into(),
@@ -545,6 +567,11 @@ pub(crate) fn narrowed(query: &Query) -> Query {
             protocol: TransportProtocol::Tcp.into(),
             bind_address: "bind-address-001".into(),
             user: "user-000".into(),
+            pid: Some(0),
+            parent_pid: Some(0),
+            group_name: "group-name-000".into(),
+            started_from: seconds(0),
+            started_until: seconds(1),
             ..q
         }),
         Query::SoftwareApplication(q) => Query::SoftwareApplication(SoftwareApplicationQuery {
@@ -560,9 +587,12 @@ pub(crate) fn narrowed(query: &Query) -> Query {
             container_id: "container-id-000".into(),
             started_from: seconds(0),
             started_until: seconds(1),
+            package_name: "package-name-000".into(),
+            packaged: Some(true),
             ..q
         }),
         Query::DatabaseInstance(q) => Query::DatabaseInstance(DatabaseInstanceQuery {
+            protocol: TransportProtocol::Tcp.into(),
             user: "user-000".into(),
             version: "version-000".into(),
             ..q
@@ -622,9 +652,10 @@ pub(crate) fn nonsense(class: AssetClass) -> (AssetItem, Vec<&'static str>) {
                 login_type: 99,
                 password_status: 99,
                 last_login_time: never,
+                account_expire_time: never,
                 ..Default::default()
             }),
-            vec!["name", "login_type", "password_status", "last_login_time"],
+            vec!["name", "login_type", "password_status", "last_login_time", "account_expire_time"],
         ),
         AssetClass::SystemPackage => (
             Item::SystemPackage(SystemPackage { architecture: long(63), install_time: never, ..Default::default() }),
@@ -647,9 +678,10 @@ pub(crate) fn nonsense(class: AssetClass) -> (AssetItem, Vec<&'static str>) {
                 port: 65535 + 1,
                 process_path: long(4096),
                 start_time: never,
+                sha256: vec![1; 5],
                 ..Default::default()
             }),
-            vec!["protocol", "bind_address", "port", "process_path", "start_time"],
+            vec!["protocol", "bind_address", "port", "process_path", "start_time", "sha256"],
         ),
         AssetClass::SoftwareApplication => (
             Item::SoftwareApplication(SoftwareApplication {

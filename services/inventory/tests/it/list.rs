@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use cwpp_chassis::Reason;
 use cwpp_contracts::common::v1::{Page, StringMatch, string_match::How};
 use cwpp_contracts::inventory::v1::asset_item::Item;
 use cwpp_contracts::inventory::v1::asset_query::Query;
 use cwpp_contracts::inventory::v1::*;
+use prost_types::Timestamp;
 
 use crate::world::*;
 
@@ -97,6 +99,79 @@ both! {
         assert_eq!(w.list(request).await.0, []);
     }
 
+    async fn rows_bear_their_machine_and_are_chosen_by_it(w: World) {
+        let tenant = w.tenant().await;
+        for (n, (os_type, os_name)) in [(OsType::Linux, "Debian 12"), (OsType::Linux, "Rocky 9"), (OsType::Windows, "Windows Server")].into_iter().enumerate() {
+            let mut new = registration(&tenant, &format!("web-{n}"));
+            let facts = new.facts.as_mut().unwrap();
+            (facts.os_type, facts.os_name, facts.instance_id) = (os_type.into(), os_name.into(), format!("i-{n}"));
+            let id = w.register(new).await.unwrap().machine.unwrap().machine_id;
+            let tags = vec![MachineTags { machine_id: id.clone(), tags: vec![format!("tag-{n}"), "all".into()] }];
+            w.machines.set_tags(SetTagsRequest { app_id: tenant.app_id, machines: tags }).await.unwrap();
+            w.report(&Host { app_id: tenant.app_id, id }, &BOTH, &[account("alice", n as u32), package("ssh", "1")]).await;
+        }
+        let found = async |query: Query, hosts: HostFilter| {
+            let request = ListAssetsRequest { hosts: Some(hosts), ..small(ask(tenant.app_id, query), 1) };
+            let (rows, _) = w.list(request).await;
+            let mut hosts: Vec<_> = rows.into_iter().map(|a| a.host.unwrap()).collect();
+            hosts.sort_by(|a, b| a.name.cmp(&b.name));
+            hosts
+        };
+        let accounts = || everything(AssetClass::Account);
+        let all = found(accounts(), HostFilter { name: Some(prefix("web-")), ..Default::default() }).await;
+        let columns = |h: &HostColumns| (h.os_type, h.os_name.clone(), h.instance_id.clone(), h.tags.clone());
+        let wanted = (OsType::Windows.into(), "Windows Server".to_owned(), "i-2".to_owned(), vec!["all".to_owned(), "tag-2".to_owned()]);
+        assert_eq!((all.len(), columns(&all[2])), (3, wanted));
+        let linux = HostFilter { os_type: OsType::Linux.into(), ..Default::default() };
+        let debian = HostFilter { os_name: Some(prefix("Debian")), ..Default::default() };
+        let nine = HostFilter { os_type: OsType::Linux.into(), os_name: Some(StringMatch { how: Some(How::Contains("9".into())) }), ..Default::default() };
+        let rocky = HostFilter { instance_id: Some(prefix("i-")), os_name: Some(exact("Rocky 9")), ..Default::default() };
+        let last = HostFilter { instance_id: Some(exact("i-2")), ..Default::default() };
+        let none = HostFilter { instance_id: Some(exact("i-2")), os_type: OsType::Linux.into(), ..Default::default() };
+        let driven = Query::SystemPackage(SystemPackageQuery { driving: Some(system_package_query::Driving::Name(exact("ssh"))), ..Default::default() });
+        for (hosts, names) in [(linux, vec!["web-0", "web-1"]), (debian, vec!["web-0"]), (nine, vec!["web-1"]), (rocky, vec!["web-1"]), (last, vec!["web-2"]), (none, vec![])] {
+            for query in [accounts(), driven.clone()] {
+                let found = found(query, hosts.clone()).await;
+                assert_eq!(found.iter().map(|h| h.name.as_str()).collect::<Vec<_>>(), names, "{hosts:?}");
+            }
+        }
+        assert_eq!(fields(w.page(ListAssetsRequest { hosts: Some(HostFilter::default()), ..ask(tenant.app_id, accounts()) }).await), ["hosts"]);
+    }
+
+    async fn what_counts_as_new_today_is_what_is_listed_since_midnight(w: World) {
+        let tenant = w.tenant().await;
+        let host = w.host(&tenant, "web-1").await;
+        w.host(&tenant, "web-2").await;
+        let old: Vec<_> = (0..5).map(|n| package(&format!("old-{n}"), "1")).collect();
+        w.report(&host, &[AssetClass::SystemPackage], &old).await;
+        w.clock.advance(Duration::from_secs(86_400));
+        let midnight = noon() + chrono::TimeDelta::hours(12);
+        let mut all = old.clone();
+        all.extend((0..3).map(|n| package(&format!("new-{n}"), "1")));
+        w.report(&host, &[AssetClass::SystemPackage], &all).await;
+        let query = |driving| packages(SystemPackageQuery { driving, ..Default::default() });
+        let since = |query: Query, from: Option<DateTime<Utc>>, until: Option<DateTime<Utc>>| ListAssetsRequest {
+            first_seen_from: from.map(timestamp),
+            first_seen_until: until.map(timestamp),
+            ..small(ask(tenant.app_id, query), 2)
+        };
+        let names = async |request: ListAssetsRequest| w.list(request).await.0.iter().map(name).collect::<Vec<_>>();
+        let new = names(since(query(None), Some(midnight), None)).await;
+        assert_eq!(new.len() as u64, w.new_today(tenant.app_id, "", AssetClass::SystemPackage).await);
+        assert!(new.len() == 3 && new.iter().all(|name| name.starts_with("new-")), "{new:?}");
+        assert_eq!(names(since(query(None), None, Some(midnight))).await.len(), 5);
+        let by = |text| Some(system_package_query::Driving::Name(prefix(text)));
+        assert_eq!(names(since(query(by("new-1")), Some(midnight), None)).await, ["new-1"]);
+        assert_eq!(names(since(query(by("old-")), Some(midnight), None)).await, [""; 0]);
+        let mut on = since(query(None), Some(midnight), None);
+        on.hosts = Some(HostFilter { name: Some(prefix("web-")), ..Default::default() });
+        assert_eq!(names(on).await.len(), 3);
+        let request = ExportAssetsRequest { app_id: tenant.app_id, query: Some(AssetQuery { query: Some(query(None)) }), first_seen_from: Some(timestamp(midnight)), ..Default::default() };
+        let mut parts = w.assets.export_assets(request).await.unwrap().into_inner();
+        assert_eq!(parts.message().await.unwrap().unwrap().assets.len(), 3);
+        assert_eq!(fields(w.page(since(query(None), Some(midnight), Some(midnight))).await), ["first_seen_until"]);
+    }
+
     async fn every_wrong_field_of_a_list_is_named_at_once(w: World) {
         let tenant = w.tenant().await;
         let contains = StringMatch { how: Some(How::Contains("ssh".into())) };
@@ -106,16 +181,31 @@ both! {
             kind: 9,
             order: SystemPackageOrder::InstallTime.into(),
             version_below: String::new(),
+            installed_from: Some(timestamp(noon())),
+            installed_until: Some(timestamp(noon())),
         };
-        let hosts = HostFilter { machine_ids: vec!["x".into()], name: Some(StringMatch { how: None }), ip_address: Some(prefix("")) };
-        let request = ListAssetsRequest { hosts: Some(hosts), ..small(ask(tenant.app_id, packages(query)), -1) };
+        let hosts = HostFilter {
+            machine_ids: vec!["x".into()],
+            name: Some(StringMatch { how: None }),
+            ip_address: Some(prefix("")),
+            instance_id: Some(StringMatch { how: Some(How::Contains("i".into())) }),
+            os_type: 9,
+            os_name: Some(prefix("")),
+        };
+        let first_seen_from = Some(Timestamp { seconds: i64::MAX, nanos: 0 });
+        let request = ListAssetsRequest { hosts: Some(hosts), first_seen_from, ..small(ask(tenant.app_id, packages(query)), -1) };
         let mut wrong = fields(w.page(request).await);
         wrong.sort();
         let wanted = [
+            "first_seen_from",
+            "hosts.instance_id.contains",
             "hosts.ip_address.prefix",
             "hosts.machine_ids[0]",
             "hosts.name",
+            "hosts.os_name",
+            "hosts.os_type",
             "page.page_size",
+            "query.system_package.installed_until",
             "query.system_package.kind",
             "query.system_package.name.contains",
             "query.system_package.order",
@@ -157,7 +247,7 @@ both! {
         assert_eq!((rows.len(), pages), (1, 2));
 
         let query = AssetQuery { query: Some(everything(AssetClass::SystemPackage)) };
-        let mut parts = w.assets.export_assets(ExportAssetsRequest { app_id: tenant.app_id, query: Some(query), hosts: None }).await.unwrap().into_inner();
+        let mut parts = w.assets.export_assets(ExportAssetsRequest { app_id: tenant.app_id, query: Some(query), ..Default::default() }).await.unwrap().into_inner();
         let (mut exported, mut most) = (0, 0);
         while let Some(part) = parts.message().await.unwrap() {
             exported += part.assets.len();

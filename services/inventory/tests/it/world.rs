@@ -416,7 +416,7 @@ pub(crate) fn messages(
 }
 
 pub(crate) fn ask(app_id: u64, query: Query) -> ListAssetsRequest {
-    ListAssetsRequest { app_id, query: Some(AssetQuery { query: Some(query) }), hosts: None, page: None }
+    ListAssetsRequest { app_id, query: Some(AssetQuery { query: Some(query) }), ..Default::default() }
 }
 
 pub(crate) fn exact(text: &str) -> StringMatch {

@@ -13,7 +13,7 @@ pub mod wire;
 pub mod worker;
 
 /// The services in the order of the purge.
-const ORDER: [&str; 4] = ["inventory", "incidents", "configuration", crate::peer::OWN];
+const ORDER: [&str; 4] = ["inventory", "incidents", crate::peer::CONFIGURATION, crate::peer::OWN];
 
 /// Returns the place of a service in the order of the purge.
 fn place(service: &str) -> usize {

@@ -19,6 +19,8 @@ use crate::config;
 
 /// The own name among the services.
 pub const OWN: &str = "retention";
+/// The service that keeps the tenants.
+pub const CONFIGURATION: &str = "configuration";
 
 /// How long a short call may take.
 const SHORT: Duration = Duration::from_secs(8);
@@ -77,7 +79,7 @@ impl Peers {
             all: Arc::new([
                 far("inventory", &targets.inventory)?,
                 far("incidents", &targets.incidents)?,
-                far("configuration", &targets.configuration)?,
+                far(CONFIGURATION, &targets.configuration)?,
                 Peer { name: OWN, erasure: Arc::new(own) },
             ]),
         })

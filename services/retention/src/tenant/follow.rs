@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::store;
+use crate::peer::CONFIGURATION;
 
 const SOURCE: &str = "configuration.tenants";
 const LEASE: &str = "follow/configuration.tenants";
@@ -103,7 +104,7 @@ impl Follower {
             tracing::warn!("the cursor of the tenants' feed has expired: following from the beginning");
             self.move_to(String::new()).await?;
         }
-        Err(from_peer("configuration", status))
+        Err(from_peer(CONFIGURATION, status))
     }
 
     /// Takes one change in.

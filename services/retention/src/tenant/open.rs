@@ -1,4 +1,5 @@
-//! Opens new tenants in every service. Several replicas may do the same: opening twice is opening once.
+//! Opens new tenants in every service, in configuration last: there the tenant becomes ACTIVE for all to see, and who
+//! sees that may use any service. Several replicas may do the same: opening twice is opening once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::entity::opening;
 use super::store;
 use crate::config::Worker;
-use crate::peer::{OWN, Peers, Tenant};
+use crate::peer::{CONFIGURATION, OWN, Peer, Peers, Tenant};
 
 const BATCH: u64 = 64;
 const PARALLEL: usize = 8;
@@ -59,15 +60,17 @@ pub async fn run(opener: Opener, shutdown: CancellationToken) {
 }
 
 impl Opener {
-    /// Opens one tenant in every service at once, and notes what came of it.
+    /// Opens one tenant in every service, and notes what came of it.
     async fn open(&self, row: opening::Model) -> Result<()> {
         let tenant = Tenant { app_id: AppId::from_row(row.app_id), incarnation: row.incarnation };
         let others = self.peers.all().iter().filter(|peer| peer.name != OWN);
-        let opened = join_all(others.map(|peer| async move { (peer.name, peer.open(tenant).await) })).await;
-        let failed: Vec<String> = opened
-            .iter()
-            .filter_map(|(name, opened)| opened.as_ref().err().map(|e| format!("{name}: {}", e.reason().as_str())))
-            .collect();
+        let (last, first): (Vec<&Peer>, Vec<&Peer>) = others.partition(|peer| peer.name == CONFIGURATION);
+        let mut failed = Vec::new();
+        for peers in [first, last] {
+            if failed.is_empty() {
+                failed = refusals(&peers, tenant).await;
+            }
+        }
         let tenant_scope = scope().tenant(tenant.app_id);
         if failed.is_empty() {
             tracing::info!(incarnation = %tenant.incarnation, "a tenant is open");
@@ -92,4 +95,11 @@ impl Opener {
     fn wait(&self, attempt: i32) -> Duration {
         self.worker.retry_min.saturating_mul(1 << attempt.clamp(0, 16)).min(self.worker.retry_max)
     }
+}
+
+/// Opens a tenant in these services at once; tells which did not, and why.
+async fn refusals(peers: &[&Peer], tenant: Tenant) -> Vec<String> {
+    let opened = join_all(peers.iter().map(|peer| async move { (peer.name, peer.open(tenant).await) })).await;
+    let refused = |(name, opened): (&str, Result<_>)| Some(format!("{name}: {}", opened.err()?.reason().as_str()));
+    opened.into_iter().filter_map(refused).collect()
 }

@@ -55,9 +55,12 @@ both! {
         world.lose("incidents").await;
         let first = announce(world, 81, TenantState::Opening);
         let second = announce(world, 82, TenantState::Opening);
-        opened(world, &["inventory", "configuration", "retention"], &first).await;
-        opened(world, &["inventory", "configuration", "retention"], &second).await;
+        opened(world, &["inventory", "retention"], &first).await;
+        opened(world, &["inventory", "retention"], &second).await;
         assert_eq!(pending(world).await, 2);
+        for tenant in [&first, &second] {
+            assert_eq!(world.fence("configuration", tenant).await, 0, "what is not open everywhere is not shown as open");
+        }
         world.bring("incidents").await;
         opened(world, &SERVICES, &first).await;
         opened(world, &SERVICES, &second).await;

@@ -103,6 +103,12 @@ pub struct Account {
     /// The day on which the password expires (midnight UTC); absent when never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_expire_time: Option<DateTime<Utc>>,
+    /// How many days before that the account is warned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_warn_days: Option<u32>,
+    /// How many days after that a login may still change it; absent when that never ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_lock_days: Option<u32>,
     /// The day on which the account expires (midnight UTC); absent when never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account_expire_time: Option<DateTime<Utc>>,
@@ -226,6 +232,8 @@ impl Sources {
             password_status: shadow.as_ref().map(|shadow| shadow.status(now)),
             password_changed_time: shadow.as_ref().and_then(shadow::Shadow::changed),
             password_expire_time: shadow.as_ref().and_then(shadow::Shadow::password_expires),
+            password_warn_days: shadow.as_ref().and_then(shadow::Shadow::warn_days),
+            password_lock_days: shadow.as_ref().and_then(shadow::Shadow::lock_days),
             account_expire_time: shadow.as_ref().and_then(shadow::Shadow::account_expires),
             last_login_time: login.as_ref().map(|login| login.time),
             last_login_address: login.as_ref().and_then(|login| login.address.clone()),

@@ -29,6 +29,7 @@ pub(super) struct Shadow {
     changed: Option<i64>,
     max_age: Option<i64>,
     warn: Option<i64>,
+    lock: Option<i64>,
     expires: Option<i64>,
 }
 
@@ -49,6 +50,7 @@ pub(super) fn parse(bytes: &[u8]) -> HashMap<Vec<u8>, Shadow> {
             changed: day(0),
             max_age: day(2),
             warn: day(3),
+            lock: day(4),
             expires: day(5),
         });
     }
@@ -57,7 +59,7 @@ pub(super) fn parse(bytes: &[u8]) -> HashMap<Vec<u8>, Shadow> {
 
 /// What is known of an account's password: from the old place in `passwd`, or from the shadow file if it was read.
 pub(super) fn of(user: &User, shadow: Option<&HashMap<Vec<u8>, Shadow>>) -> Option<Shadow> {
-    let alone = |password| Shadow { password, changed: None, max_age: None, warn: None, expires: None };
+    let alone = |password| Shadow { password, changed: None, max_age: None, warn: None, lock: None, expires: None };
     if user.password != b"x" {
         return Some(alone(usable(&user.password)));
     }
@@ -87,6 +89,14 @@ impl Shadow {
 
     pub(super) fn password_expires(&self) -> Option<DateTime<Utc>> {
         self.last_day().and_then(midnight)
+    }
+
+    pub(super) fn warn_days(&self) -> Option<u32> {
+        self.warn.and_then(|days| days.try_into().ok())
+    }
+
+    pub(super) fn lock_days(&self) -> Option<u32> {
+        self.lock.and_then(|days| days.try_into().ok())
     }
 
     pub(super) fn account_expires(&self) -> Option<DateTime<Utc>> {
@@ -143,5 +153,13 @@ mod tests {
                 .all(|s| { s.changed().is_some() && s.password_expires().is_none() && s.account_expires().is_none() })
         );
         assert_eq!(status(b"a:!$y$x:1000:0:90:7:::", 1000), PasswordStatus::Locked);
+    }
+
+    #[test]
+    fn days_of_warning_and_grace_are_told_where_they_are_written() {
+        let days = |line: &[u8]| parse(line).values().next().map(|s| (s.warn_days(), s.lock_days())).unwrap();
+        assert_eq!(days(b"a:$y$x:1000:0:90:7:30::"), (Some(7), Some(30)));
+        assert_eq!(days(b"a:$y$x:1000:0:90::0::"), (None, Some(0)));
+        assert_eq!(days(b"a:$y$x:1000:0:90:7:-1::"), (Some(7), None));
     }
 }

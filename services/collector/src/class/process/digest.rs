@@ -27,7 +27,7 @@ struct Program {
     processes: Vec<usize>,
 }
 
-pub(super) fn fill(root: &Root, items: &mut [Process]) {
+pub(in crate::class) fn fill(root: &Root, items: &mut [Process]) {
     let is_live = root
         .resolve("/proc")
         .is_ok_and(|path| rustix::fs::statfs(path).is_ok_and(|about| u64::try_from(about.f_type) == Ok(PROC_MAGIC)));

@@ -5,7 +5,7 @@
 //! executable, for an ordinary user) is absent.
 
 mod describe;
-mod digest;
+pub(super) mod digest;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -118,6 +118,7 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
             None => snapshot.skip(&format!("/proc/{}/status", process.pid), 0, "the process ended while it was read"),
         }
     }
+    snapshot.unread_sources.extend(processes.hidden().map(str::to_owned));
     if describer.hidden() > 0 {
         snapshot.unread_sources.push(format!("/proc/*/exe of {} processes", describer.hidden()));
     }

@@ -1,7 +1,8 @@
-//! Which package a file belongs to, by dpkg's lists of files.
+//! Which package a file belongs to, by dpkg's lists of files and those in rpm's database.
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::rpm;
 use crate::Root;
 use crate::class::Item;
 
@@ -34,6 +35,17 @@ pub(crate) fn owners(root: &Root, wanted: &BTreeSet<&[u8]>) -> HashMap<Vec<u8>, 
             }
         }
     }
+    let mut path = Vec::new();
+    rpm::files(root, |package, [folder, name]| {
+        path.clear();
+        path.extend_from_slice(folder);
+        path.extend_from_slice(name);
+        if let Some(path) = spellings.get(&path) {
+            let [name, architecture] = package.map(|text| crate::text::decode(text).0);
+            let package = format!("{name}:{architecture}");
+            found.entry(path.to_vec()).or_insert(package);
+        }
+    });
     if found.is_empty() {
         return HashMap::new();
     }

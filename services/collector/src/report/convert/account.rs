@@ -39,6 +39,9 @@ pub(super) fn message(account: &Account) -> inventory::Account {
         last_login_terminal: account.last_login_terminal.clone().unwrap_or_default(),
         escaped: account.escaped,
         keys: account.keys.iter().map(key).collect(),
+        account_expire_time: account.account_expire_time.map(time),
+        password_warn_days: account.password_warn_days,
+        password_lock_days: account.password_lock_days,
     }
 }
 

@@ -1,6 +1,6 @@
 use cwpp_contracts::inventory::v1 as inventory;
 
-use super::time;
+use super::{sum, time};
 use crate::class::{ListeningPort, TransportProtocol};
 
 pub(super) fn message(port: &ListeningPort) -> inventory::ListeningPort {
@@ -25,5 +25,7 @@ pub(super) fn message(port: &ListeningPort) -> inventory::ListeningPort {
         package_version: port.package_version.clone().unwrap_or_default(),
         container_id: port.container_id.clone().unwrap_or_default(),
         escaped: port.escaped,
+        sha256: sum(port.sha256.as_deref()),
+        terminal: port.terminal.clone().unwrap_or_default(),
     }
 }

@@ -33,6 +33,10 @@ pub(super) fn time(time: DateTime<Utc>) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: time.timestamp(), nanos }
 }
 
+fn sum(digits: Option<&str>) -> Vec<u8> {
+    digits.and_then(|digits| hex::decode(digits).ok()).unwrap_or_default()
+}
+
 pub(super) fn class(class: Class) -> inventory::AssetClass {
     match class {
         Class::Resource => inventory::AssetClass::Resource,

@@ -1,6 +1,6 @@
 use cwpp_contracts::inventory::v1 as inventory;
 
-use super::time;
+use super::{sum, time};
 use crate::class::{Process, ProcessState};
 
 pub(super) fn message(process: &Process) -> inventory::Process {
@@ -29,7 +29,7 @@ pub(super) fn message(process: &Process) -> inventory::Process {
         start_time: process.start_time.map(time),
         terminal: process.terminal.clone().unwrap_or_default(),
         state: state.into(),
-        sha256: process.sha256.as_ref().and_then(|sum| hex::decode(sum).ok()).unwrap_or_default(),
+        sha256: sum(process.sha256.as_deref()),
         package_name: process.package_name.clone().unwrap_or_default(),
         package_version: process.package_version.clone().unwrap_or_default(),
         container_runtime: process.container_runtime.clone().unwrap_or_default(),

@@ -12,6 +12,7 @@ use sea_orm::{FromQueryResult, QueryResult, QueryTrait};
 
 use super::{
     Class, Column as Own, Item, Order, Plan, Query, Whose, coarse, drive, enumerated, records, steady, texts, volatile,
+    within,
 };
 use crate::asset::check::{Check, instant, timestamp};
 use crate::asset::natural_key::NaturalKey;
@@ -23,7 +24,7 @@ const GROUPS: usize = 256;
 /// Most keys.
 const KEYS: usize = 200;
 
-static COLUMNS: [Own; 20] = [
+static COLUMNS: [Own; 23] = [
     steady("name"),
     steady("uid"),
     steady("gid"),
@@ -44,12 +45,16 @@ static COLUMNS: [Own; 20] = [
     volatile("last_login_terminal"),
     steady("escaped"),
     steady("authorized_keys"),
+    steady("account_expires_at"),
+    steady("password_warn_days"),
+    steady("password_lock_days"),
 ];
 
 const FIRST_SEEN: Order = Order { index: "asset_account_first_seen", column: "first_seen_at", of: Of::Time };
 const NAME: Order = Order { index: "asset_account_name", column: "name", of: Of::Text };
 const UID: Order = Order { index: "asset_account_uid", column: "uid", of: Of::Unsigned };
-static ORDERS: [Order; 3] = [FIRST_SEEN, NAME, UID];
+const LAST_LOGIN: Order = Order { index: "asset_account_last_login", column: "last_login_at", of: Of::Time };
+static ORDERS: [Order; 4] = [FIRST_SEEN, NAME, UID, LAST_LOGIN];
 
 /// An account as stored.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -110,6 +115,12 @@ pub struct Model {
     pub escaped: bool,
     /// Keys that open it, each as kind, fingerprint, comment.
     pub authorized_keys: Json,
+    /// When the account itself expires.
+    pub account_expires_at: Option<DateTimeUtc>,
+    /// Days of warning before the password expires.
+    pub password_warn_days: Option<u32>,
+    /// Days from the password's expiry until the account is locked.
+    pub password_lock_days: Option<u32>,
 }
 
 /// It refers to nothing.
@@ -173,6 +184,7 @@ impl Class for Account {
         check.time("account.password_change_time", &mut a.password_change_time);
         check.time("account.password_expire_time", &mut a.password_expire_time);
         check.time("account.last_login_time", &mut a.last_login_time);
+        check.time("account.account_expire_time", &mut a.account_expire_time);
         check.clip(&mut a.group_name, 255);
         check.clip_list(&mut a.groups, GROUPS);
         a.groups.iter_mut().for_each(|g| check.clip(g, 255));
@@ -217,6 +229,9 @@ impl Class for Account {
         sink.text(&a.last_login_terminal);
         sink.flag(Some(a.escaped));
         sink.records(&a.keys.iter().map(authorized_key_texts).collect::<Vec<_>>());
+        sink.time(instant(a.account_expire_time));
+        sink.number(a.password_warn_days);
+        sink.number(a.password_lock_days);
     }
 
     fn load(&self, row: &QueryResult) -> Result<Item, DbErr> {
@@ -242,6 +257,9 @@ impl Class for Account {
             last_login_terminal: m.last_login_terminal,
             escaped: m.escaped,
             keys: records(m.authorized_keys, authorized_key)?,
+            account_expire_time: m.account_expires_at.map(timestamp),
+            password_warn_days: m.password_warn_days,
+            password_lock_days: m.password_lock_days,
         }))
     }
 
@@ -261,6 +279,7 @@ impl Class for Account {
         plan.order(q.order, q.driving.is_some(), "query.account.order", violations, |order| match order {
             AccountOrder::Name => NAME,
             AccountOrder::Uid => UID,
+            AccountOrder::LastLoginTime => LAST_LOGIN,
             _ => FIRST_SEEN,
         });
         if let Some(sudo) = q.sudo {
@@ -272,7 +291,17 @@ impl Class for Account {
         if enumerated::<PasswordStatus>("query.account.password_status", q.password_status, violations) {
             plan = plan.and(Column::PasswordStatus.eq(q.password_status as i16));
         }
-        plan
+        if let Some(gid) = q.gid {
+            plan = plan.and(Column::Gid.eq(gid));
+        }
+        if enumerated::<LoginType>("query.account.login_type", q.login_type, violations) {
+            plan = plan.and(Column::LoginType.eq(q.login_type as i16));
+        }
+        if let Some(enabled) = q.enabled {
+            plan = plan.and(Column::Enabled.eq(enabled));
+        }
+        let last_login = within("query.account.last_login", q.last_login_from, q.last_login_until, violations);
+        plan.span("last_login_at", last_login)
     }
 
     fn register(&self, registry: Registry) -> Registry {

@@ -234,6 +234,9 @@ impl Class for DatabaseInstance {
         if same("query.database_instance.user", &q.user, violations) {
             plan = plan.and(Column::User.eq(q.user.as_str()));
         }
+        if enumerated::<TransportProtocol>("query.database_instance.protocol", q.protocol, violations) {
+            plan = plan.and(Column::Protocol.eq(q.protocol as i16));
+        }
         if same("query.database_instance.version", &q.version, violations) {
             plan = plan.and(Column::Version.eq(q.version.as_str()));
         }

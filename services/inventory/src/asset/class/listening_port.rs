@@ -10,13 +10,13 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Condition, SelectStatement};
 use sea_orm::{FromQueryResult, QueryResult, QueryTrait};
 
-use super::{Class, Column as Own, Item, Order, Plan, Query, Whose, drive, enumerated, same, steady, volatile};
+use super::{Class, Column as Own, Item, Order, Plan, Query, Whose, drive, enumerated, same, steady, volatile, within};
 use crate::asset::check::{Check, instant, timestamp};
 use crate::asset::natural_key::NaturalKey;
 use crate::asset::row::Sink;
 use crate::keyset::Of;
 
-static COLUMNS: [Own; 16] = [
+static COLUMNS: [Own; 18] = [
     steady("protocol"),
     steady("bind_address"),
     steady("port"),
@@ -33,12 +33,15 @@ static COLUMNS: [Own; 16] = [
     steady("package_version"),
     steady("container_id"),
     steady("escaped"),
+    steady("sha256"),
+    steady("terminal"),
 ];
 
 const FIRST_SEEN: Order = Order { index: "asset_listening_port_first_seen", column: "first_seen_at", of: Of::Time };
 const PORT: Order = Order { index: "asset_listening_port_port", column: "port", of: Of::Unsigned };
 const PROCESS_NAME: Order = Order { index: "asset_listening_port_process_name", column: "process_name", of: Of::Text };
-static ORDERS: [Order; 3] = [FIRST_SEEN, PORT, PROCESS_NAME];
+const STARTED: Order = Order { index: "asset_listening_port_started", column: "start_at", of: Of::Time };
+static ORDERS: [Order; 4] = [FIRST_SEEN, PORT, PROCESS_NAME, STARTED];
 
 /// Ports on which programs of a machine listen, as stored.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -91,6 +94,10 @@ pub struct Model {
     pub container_id: String,
     /// Whether a text held bytes that are no UTF-8.
     pub escaped: bool,
+    /// SHA-256 of the executable (32 bytes).
+    pub sha256: Vec<u8>,
+    /// Terminal.
+    pub terminal: String,
 }
 
 /// It refers to nothing.
@@ -151,6 +158,8 @@ impl Class for ListeningPort {
         check.clip(&mut a.package_name, 255);
         check.clip(&mut a.package_version, 255);
         check.clip(&mut a.container_id, 64);
+        check.bytes("listening_port.sha256", &a.sha256, 32);
+        check.clip(&mut a.terminal, 63);
     }
 
     fn natural_key(&self, item: &Item, key: &mut NaturalKey) {
@@ -176,6 +185,8 @@ impl Class for ListeningPort {
         sink.text(&a.package_version);
         sink.text(&a.container_id);
         sink.flag(Some(a.escaped));
+        sink.bytes(&a.sha256);
+        sink.text(&a.terminal);
     }
 
     fn load(&self, row: &QueryResult) -> Result<Item, DbErr> {
@@ -197,6 +208,8 @@ impl Class for ListeningPort {
             package_version: m.package_version,
             container_id: m.container_id,
             escaped: m.escaped,
+            sha256: m.sha256,
+            terminal: m.terminal,
         }))
     }
 
@@ -219,6 +232,7 @@ impl Class for ListeningPort {
         plan.order(q.order, q.driving.is_some(), "query.listening_port.order", violations, |order| match order {
             ListeningPortOrder::Port => PORT,
             ListeningPortOrder::ProcessName => PROCESS_NAME,
+            ListeningPortOrder::StartTime => STARTED,
             _ => FIRST_SEEN,
         });
         if enumerated::<TransportProtocol>("query.listening_port.protocol", q.protocol, violations) {
@@ -230,7 +244,16 @@ impl Class for ListeningPort {
         if same("query.listening_port.user", &q.user, violations) {
             plan = plan.and(Column::User.eq(q.user.as_str()));
         }
-        plan
+        if let Some(pid) = q.pid {
+            plan = plan.and(Column::Pid.eq(pid));
+        }
+        if let Some(parent_pid) = q.parent_pid {
+            plan = plan.and(Column::ParentPid.eq(parent_pid));
+        }
+        if same("query.listening_port.group_name", &q.group_name, violations) {
+            plan = plan.and(Column::GroupName.eq(q.group_name.as_str()));
+        }
+        plan.span("start_at", within("query.listening_port.started", q.started_from, q.started_until, violations))
     }
 
     fn register(&self, registry: Registry) -> Registry {

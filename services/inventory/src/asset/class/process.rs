@@ -7,7 +7,7 @@ use cwpp_contracts::inventory::v1::process_query::Driving;
 use cwpp_contracts::inventory::v1::{AssetClass, ProcessOrder, ProcessState};
 use cwpp_storage::{Registry, Tenanted};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Condition, SelectStatement};
+use sea_orm::sea_query::SelectStatement;
 use sea_orm::{FromQueryResult, QueryResult, QueryTrait};
 
 use super::{Class, Column as Own, Item, Order, Plan, Query, Whose, drive, enumerated, same, steady, volatile, within};
@@ -260,21 +260,13 @@ impl Class for Process {
         if same("query.process.container_id", &q.container_id, violations) {
             plan = plan.and(Column::ContainerId.eq(q.container_id.as_str()));
         }
-        let (from, until) = within("query.process.started", q.started_from, q.started_until, violations);
-        // A span of the order is a range of its index; beside another order it shall not lure SQLite to that index.
-        let ordered = plan.order == STARTED;
-        let column = if ordered { "start_at" } else { "+start_at" };
-        let ends = [(">=", from), ("<", until)];
-        let mut span = Condition::all();
-        for (compare, at) in ends.into_iter().filter_map(|(compare, at)| Some((compare, at?))) {
-            span = span.add(Expr::cust_with_values(format!("{column} {compare} ?"), [at]));
+        if same("query.process.package_name", &q.package_name, violations) {
+            plan = plan.and(Column::PackageName.eq(q.package_name.as_str()));
         }
-        if ordered {
-            plan.range = plan.range.add(span);
-        } else if !span.is_empty() {
-            plan.residual = Some(plan.residual.unwrap_or_else(Condition::all).add(span));
+        if let Some(packaged) = q.packaged {
+            plan = plan.and(if packaged { Column::PackageName.ne("") } else { Column::PackageName.eq("") });
         }
-        plan
+        plan.span("start_at", within("query.process.started", q.started_from, q.started_until, violations))
     }
 
     fn register(&self, registry: Registry) -> Registry {

@@ -11,7 +11,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::SelectStatement;
 use sea_orm::{FromQueryResult, QueryResult, QueryTrait};
 
-use super::{Class, Column as Own, Item, Order, Plan, Query, Whose, drive, enumerated, same, steady};
+use super::{Class, Column as Own, Item, Order, Plan, Query, Whose, drive, enumerated, same, steady, within};
 use crate::asset::check::{Check, instant, timestamp};
 use crate::asset::natural_key::NaturalKey;
 use crate::asset::row::Sink;
@@ -199,6 +199,8 @@ impl Class for SystemPackage {
         if enumerated::<PackageKind>("query.system_package.kind", q.kind, violations) {
             plan = plan.and(Column::Kind.eq(q.kind as i16));
         }
+        let installed = within("query.system_package.installed", q.installed_from, q.installed_until, violations);
+        plan = plan.span("installed_at", installed);
         let name = q.driving.as_ref().map(|Driving::Name(by)| by);
         let ecosystems = ecosystem(q.kind).map_or_else(|| vec![Ecosystem::Dpkg, Ecosystem::Rpm], |one| vec![one]);
         let bound = Bound::read("query.system_package", &q.version_below, name, &ecosystems, violations);

@@ -1,7 +1,7 @@
 //! A header of rpm's database: an index of tags and a store of values.
 //!
 //! Of our own: the crate for rpm reads package files, whose headers begin with a lead and a signature that the database
-//! does not keep, and decodes every tag, lists of files too, where nine are wanted.
+//! does not keep, and decodes every tag, lists of files too, where nine are wanted. Files are walked in place.
 
 const TAG_NAME: u32 = 1000;
 const TAG_VERSION: u32 = 1001;
@@ -12,9 +12,13 @@ const TAG_VENDOR: u32 = 1011;
 const TAG_PACKAGER: u32 = 1015;
 const TAG_ARCHITECTURE: u32 = 1022;
 const TAG_SOURCE: u32 = 1044;
+const TAG_FOLDER_NUMBERS: u32 = 1116;
+const TAG_FILE_NAMES: u32 = 1117;
+const TAG_FOLDERS: u32 = 1118;
 
 const TYPE_INT32: u32 = 4;
 const TYPE_STRING: u32 = 6;
+const TYPE_STRINGS: u32 = 8;
 const TYPE_I18N_STRING: u32 = 9;
 const ENTRY: usize = 16;
 
@@ -64,6 +68,27 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Header<'_>> {
     (!header.name.is_empty()).then_some(header)
 }
 
+/// Gives the paths of a package's files: each is a folder, by its number in the list of folders, and a name.
+pub(super) fn files(bytes: &[u8], mut each: impl FnMut(&[u8], &[u8])) -> Option<()> {
+    let entries = usize::try_from(number(bytes, 0)?).ok()?;
+    let begin = entries.checked_mul(ENTRY)?.checked_add(8)?;
+    let (index, store) = (bytes.get(8..begin)?, bytes.get(begin..)?);
+    let values = |wanted: u32, of: u32| {
+        let entry = index.chunks_exact(ENTRY).find(|entry| number(entry, 0) == Some(wanted))?;
+        let value = store.get(usize::try_from(number(entry, 8)?).ok()?..)?;
+        (number(entry, 4) == Some(of)).then_some((value, usize::try_from(number(entry, 12)?).ok()?))
+    };
+    let (numbers, count) = values(TAG_FOLDER_NUMBERS, TYPE_INT32)?;
+    let (names, _) = values(TAG_FILE_NAMES, TYPE_STRINGS)?;
+    let (folders, folder_count) = values(TAG_FOLDERS, TYPE_STRINGS)?;
+    let folders: Vec<&[u8]> = folders.split(|&byte| byte == 0).take(folder_count).collect();
+    for (numbers, name) in numbers.chunks_exact(4).take(count).zip(names.split(|&byte| byte == 0)) {
+        let folder = number(numbers, 0).and_then(|at| folders.get(usize::try_from(at).ok()?));
+        each(folder?, name);
+    }
+    Some(())
+}
+
 /// Numbers are written with the high byte first.
 fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
@@ -79,6 +104,8 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), entries in 0_u32..9, length in 0_u32..200) {
             parse(&bytes);
+            files(&bytes, |_, _| ());
+            files(&[&entries.to_be_bytes()[..], &length.to_be_bytes()[..], &bytes].concat(), |_, _| ());
             parse(&[&entries.to_be_bytes()[..], &length.to_be_bytes()[..], &bytes].concat());
         }
     }

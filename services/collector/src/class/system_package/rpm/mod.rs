@@ -36,8 +36,41 @@ pub(super) enum Found {
     Packages(Vec<SystemPackage>),
 }
 
+/// The database's file and its form.
+struct Database {
+    path: String,
+    form: Form,
+}
+
+/// How a database is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Sqlite,
+    Ndb,
+    Berkeley,
+}
+
 /// Reads the database, if there is one.
 pub(super) fn read(root: &Root, snapshot: &mut ClassSnapshot) -> Result<Found, ReadError> {
+    match database(root)? {
+        None => Ok(Found::Nothing),
+        Some(Database { path, form: Form::Berkeley }) => Ok(Found::Unknown(path)),
+        Some(database) => packages(root, &database, snapshot).map(Found::Packages),
+    }
+}
+
+/// Calls back with each package's name and architecture, and the folder and the name of each of its files. A database
+/// that cannot be read, or changes meanwhile, owns nothing.
+pub(super) fn files(root: &Root, mut each: impl FnMut([&[u8]; 2], [&[u8]; 2])) {
+    let Ok(Some(database)) = database(root) else { return };
+    let header = |_, bytes: Option<&[u8]>| {
+        let Some((bytes, header)) = bytes.and_then(|bytes| Some((bytes, header::parse(bytes)?))) else { return };
+        header::files(bytes, |folder, name| each([header.name, header.architecture], [folder, name]));
+    };
+    _ = headers(root, &database, header, || ());
+}
+
+fn database(root: &Root) -> Result<Option<Database>, ReadError> {
     for folder in FOLDERS {
         let database = |name: &str| {
             let path = format!("{folder}/{name}");
@@ -47,29 +80,38 @@ pub(super) fn read(root: &Root, snapshot: &mut ClassSnapshot) -> Result<Found, R
                 Err(e) => Err(e),
             }
         };
-        if let Some(path) = database(SQLITE)? {
-            return packages(root, &path, snapshot, true).map(Found::Packages);
-        }
-        if let Some(path) = database(NDB)? {
-            return packages(root, &path, snapshot, false).map(Found::Packages);
-        }
-        if let Some(path) = database(BERKELEY)? {
-            return Ok(Found::Unknown(path));
+        for (name, form) in [(SQLITE, Form::Sqlite), (NDB, Form::Ndb), (BERKELEY, Form::Berkeley)] {
+            if let Some(path) = database(name)? {
+                return Ok(Some(Database { path, form }));
+            }
         }
     }
-    Ok(Found::Nothing)
+    Ok(None)
 }
 
-fn packages(
+/// Gives every header to `each`; `restart` comes first, and again whenever all are read again.
+fn headers(
     root: &Root,
-    path: &str,
-    snapshot: &mut ClassSnapshot,
-    sqlite: bool,
-) -> Result<Vec<SystemPackage>, ReadError> {
+    database: &Database,
+    each: impl FnMut(i64, Option<&[u8]>),
+    mut restart: impl FnMut(),
+) -> Result<(), ReadError> {
+    let path = &database.path;
     let unreadable = |reason: String| ReadError::of(path, io::Error::new(io::ErrorKind::InvalidData, reason));
     let real = root.resolve(path).map_err(|e| ReadError::of(path, e))?;
     // Opened here once, so that what may not be read is told in the system's words.
     drop(root.open(path)?);
+    match database.form {
+        Form::Sqlite => sqlite::read(&real, each, restart).map_err(unreadable),
+        Form::Ndb => {
+            restart();
+            ndb::read(&real, each).map_err(unreadable)
+        }
+        Form::Berkeley => Ok(()),
+    }
+}
+
+fn packages(root: &Root, database: &Database, snapshot: &mut ClassSnapshot) -> Result<Vec<SystemPackage>, ReadError> {
     let distribution = purl::Distribution::of(&Machine::operating_system(root));
     let found = std::cell::RefCell::new((Packages::new(), Vec::new()));
     let each = |number: i64, header: Option<&[u8]>| {
@@ -90,14 +132,10 @@ fn packages(
         }
         packages.insert(key, package);
     };
-    if sqlite {
-        sqlite::read(&real, each, || *found.borrow_mut() = (Packages::new(), Vec::new())).map_err(unreadable)?;
-    } else {
-        ndb::read(&real, each).map_err(unreadable)?;
-    }
+    headers(root, database, each, || *found.borrow_mut() = (Packages::new(), Vec::new()))?;
     let (packages, skipped) = found.into_inner();
     for (line, reason) in skipped {
-        snapshot.skip(path, line, reason);
+        snapshot.skip(&database.path, line, reason);
     }
     Ok(packages.into_values().collect())
 }
