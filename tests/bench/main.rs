@@ -53,6 +53,9 @@ struct Arguments {
     /// Runs; the median counts.
     #[arg(long, default_value_t = 3)]
     runs: usize,
+    /// The services reach the server by TCP; the limit goes by the server's Unix socket all the same.
+    #[arg(long)]
+    tcp: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -170,7 +173,7 @@ async fn start(
     admin: &mut MySqlConnection,
     folder: &Path,
 ) -> anyhow::Result<(Process, String, Duration)> {
-    let url = fresh(&arguments.mysql, admin, "cwpp_bench_reports").await?;
+    let url = fresh(arguments, admin, "cwpp_bench_reports", arguments.tcp).await?;
     Process::migrate("cwpp-inventory", &[("database.url", url.clone())])?;
     let settings = [("database.url", url.clone()), ("log.level", "warn".into())];
     let mut inventory = Process::start("cwpp-inventory", &settings, folder)?;
@@ -202,7 +205,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Run> {
     let folder = tempfile::tempdir()?;
     let mut admin = MySqlConnection::connect(&arguments.mysql).await?;
     let mysqld = mysqld(&mut admin).await?;
-    let raw = fresh(&arguments.mysql, &mut admin, "cwpp_bench_raw").await?;
+    let raw = fresh(arguments, &mut admin, "cwpp_bench_raw", false).await?;
     Process::migrate("cwpp-inventory", &[("database.url", raw.clone())])?;
     let (mut inventory, reports, ready) = start(arguments, &mut admin, folder.path()).await?;
     let mut fleet = Fleet::enrol(inventory.grpc, arguments.machines, plain).await?;
@@ -288,13 +291,17 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Run> {
 }
 
 /// Makes an empty database and returns its URL.
-async fn fresh(server: &str, admin: &mut MySqlConnection, name: &str) -> anyhow::Result<String> {
+async fn fresh(arguments: &Arguments, admin: &mut MySqlConnection, name: &str, by_tcp: bool) -> anyhow::Result<String> {
     use sqlx::{AssertSqlSafe, Executor};
     admin.execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name}"))).await?;
     admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await?;
+    let server = &arguments.mysql;
     let base = server.split('?').next().unwrap_or(server).trim_end_matches('/');
-    // By the server's Unix socket: on TCP the driver waits tens of milliseconds for acknowledgements of large statements,
-    // which would slow the limit more than what is held against it.
+    if by_tcp {
+        return Ok(format!("{base}/{name}"));
+    }
+    // By the server's Unix socket: on TCP the bare driver waits tens of milliseconds for acknowledgements of large
+    // statements, which would slow the limit more than what is held against it.
     let socket: String = sqlx::query_scalar("SELECT CAST(@@socket AS CHAR)").fetch_one(&mut *admin).await?;
     Ok(format!("{base}/{name}?socket={socket}"))
 }

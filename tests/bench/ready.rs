@@ -20,7 +20,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     println!("from the start of the process to ready, {} starts each, in milliseconds:", arguments.runs);
     for name in cwpp_tests::world::SERVICES {
         let program = format!("cwpp-{name}");
-        let url = fresh(&arguments.mysql, &mut admin, &format!("cwpp_bench_ready_{name}")).await?;
+        let url = fresh(arguments, &mut admin, &format!("cwpp_bench_ready_{name}"), arguments.tcp).await?;
         let mut settings = vec![("database.url", url), ("log.level", "warn".to_owned())];
         if name == "retention" {
             settings.push(("signing.key_file", signing.clone()));

@@ -12,6 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, MySqlPool, SqliteConnection, SqlitePool};
 use tokio::time::Instant;
 
+use crate::bridge::Bridge;
 use crate::config::{Database, TlsMode};
 use crate::dialect::Dialect;
 use crate::engine;
@@ -31,8 +32,16 @@ enum Target {
 /// The pools of one process.
 #[derive(Debug)]
 pub(crate) enum Pools {
-    MySql { writers: MySqlPool, readers: MySqlPool },
-    Sqlite { writer: SqlitePool, readers: SqlitePool },
+    /// Over TCP the pools' connections go by the bridge.
+    MySql {
+        writers: MySqlPool,
+        readers: MySqlPool,
+        _bridge: Option<Bridge>,
+    },
+    Sqlite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+    },
 }
 
 /// Tells which database the settings name.
@@ -122,6 +131,14 @@ pub(crate) async fn pools(config: &Database, service: &str) -> Result<Pools> {
             first.execute(AssertSqlSafe(Dialect::MySql.session())).await.map_err(first_error)?;
             engine::check(&mut first, &options).await?;
             let _ = first.close().await;
+            let bridge = match options.get_socket() {
+                Some(_) => None,
+                None => Some(Bridge::open(options.get_host(), options.get_port()).map_err(no_bridge)?),
+            };
+            let options = match &bridge {
+                Some(bridge) => options.socket(bridge.path()),
+                None => *options,
+            };
             let pool = |size: u32| {
                 MySqlPoolOptions::new()
                     .max_connections(size)
@@ -133,9 +150,13 @@ pub(crate) async fn pools(config: &Database, service: &str) -> Result<Pools> {
                     .after_connect(|c, _| {
                         Box::pin(async move { c.execute(AssertSqlSafe(Dialect::MySql.session())).await.map(|_| ()) })
                     })
-                    .connect_lazy_with((*options).clone())
+                    .connect_lazy_with(options.clone())
             };
-            Ok(Pools::MySql { writers: pool(config.write_permits + SPARE), readers: pool(config.max_connections) })
+            Ok(Pools::MySql {
+                writers: pool(config.write_permits + SPARE),
+                readers: pool(config.max_connections),
+                _bridge: bridge,
+            })
         }
         Target::Sqlite(path) => {
             let options = sqlite_options(&path, config);
@@ -175,6 +196,10 @@ fn away(what: &str) -> Error {
     Error::new(Reason::DatabaseUnavailable, what).retry_after(Duration::from_secs(1))
 }
 
+fn no_bridge(error: std::io::Error) -> Error {
+    Error::new(Reason::Internal, "no Unix socket can be opened").source(error)
+}
+
 fn first_error(error: sqlx::Error) -> Error {
     away("the database refused the first connection").source(error)
 }
@@ -202,7 +227,7 @@ impl Pools {
 
     pub(crate) async fn close(&self) {
         match self {
-            Self::MySql { writers, readers } => {
+            Self::MySql { writers, readers, .. } => {
                 writers.close().await;
                 readers.close().await;
             }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod bridge;
 pub mod config;
 mod connect;
 mod db;
