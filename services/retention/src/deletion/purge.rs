@@ -16,10 +16,6 @@ const THROTTLE: Duration = Duration::from_secs(2);
 /// Deletes for a while in the first service that is not empty yet.
 pub async fn purging(hold: &mut Hold<'_>) -> Result<Next, Halt> {
     seal::unbraked(hold)?;
-    if hold.state()? == State::Throttled {
-        hold.enter(State::Purging);
-        hold.save(Note::default()).await?;
-    }
     let tenant = hold.known_tenant().await?;
     let Some(at) = hold.run.services.iter().position(|service| !service.purged) else { return purged(hold).await };
     let service = hold.run.services[at].clone();
@@ -30,6 +26,10 @@ pub async fn purging(hold: &mut Hold<'_>) -> Result<Next, Halt> {
         Ok(erased) => {
             note_counts(hold, &service.service, &erased.deleted);
             hold.run.services[at].purged = !erased.more;
+            if hold.state()? == State::Throttled {
+                hold.enter(State::Purging);
+                hold.save(Note::default()).await?;
+            }
             if hold.run.services.iter().all(|service| service.purged) {
                 return purged(hold).await;
             }
@@ -38,7 +38,10 @@ pub async fn purging(hold: &mut Hold<'_>) -> Result<Next, Halt> {
         }
         Err(e) if unsealed(&e) => seal::seal_anew(hold, &service.service).await,
         Err(e) if e.reason() == Reason::Overloaded => {
-            hold.enter(State::Throttled);
+            // One entry in the ledger, however long the service stays busy.
+            if hold.state()? != State::Throttled {
+                hold.enter(State::Throttled);
+            }
             let wait = e.retry_delay().unwrap_or(THROTTLE).max(THROTTLE);
             let detail = Some(format!("{}: busy", service.service));
             hold.save(Note { detail, wait: Some(wait), ..Note::default() }).await?;

@@ -2,7 +2,7 @@
 
 use cwpp_contracts::retention::v1::*;
 use cwpp_retention::State;
-use cwpp_retention::deletion::run::{Halt, Hold, Note};
+use cwpp_retention::deletion::run::{Halt, Hold, Next, Note};
 use cwpp_retention::deletion::store::Due;
 use cwpp_retention::deletion::{purge, worker};
 use uuid::Uuid;
@@ -122,6 +122,38 @@ both! {
         // One that is not held up by anybody still cannot take it while the other has it.
         assert!(Hold::claim(&desk, due(&deletion)).await.unwrap().is_none());
         other.release().await.unwrap();
+    }
+
+    async fn a_purge_is_held_back_while_a_service_is_busy_and_goes_on_after(world: World) {
+        world.start().await;
+        let tenant = world.tenant(3).await;
+        let deletion = world.terminate(&tenant).await;
+        world.stop().await;
+        world.clock.advance(24 * HOUR);
+        world.restart_with_places("inventory", 1).await;
+        let desk = world.desk().await;
+        let mut hold = Hold::claim(&desk, due(&deletion)).await.unwrap().unwrap();
+        while hold.state().unwrap() != State::Purging {
+            worker::step(&mut hold).await.unwrap();
+        }
+        let busy = world.occupy("inventory").await;
+        // More than once: each time it is still in the same state, which the ledger tells once.
+        for _ in 0..3 {
+            assert_eq!(purge::purging(&mut hold).await.unwrap(), Next::Rest);
+            assert_eq!(hold.state().unwrap(), State::Throttled);
+        }
+        assert!(!hold.run.deletion.stalled, "it is slowed, not stopped");
+        assert!(hold.run.deletion.retry_micros > 0, "it waits before it asks again");
+        assert_eq!(world.notes("inventory", &tenant).await, 3);
+        hold.release().await.unwrap();
+        drop(busy);
+        world.start().await;
+        world.until_state(&deletion, DeletionState::ResidueWait).await;
+        assert_eq!(world.notes("inventory", &tenant).await, 0);
+        let states: Vec<_> = world.ledger().await.into_iter().map(|(state, _)| state).collect();
+        let at = states.iter().position(|state| state == "THROTTLED").unwrap();
+        assert_eq!(states[at - 1..=at + 2], ["PURGING", "THROTTLED", "PURGING", "VERIFYING"]);
+        assert_eq!(states.iter().filter(|state| *state == "THROTTLED").count(), 1);
     }
 
     async fn what_the_purge_counts_under_its_own_token_is_not_believed(world: World) {

@@ -9,6 +9,8 @@ use cwpp_chassis::app::{Running, start};
 use cwpp_chassis::client::{Channel, ClientConfig};
 use cwpp_chassis::config::Settings;
 use cwpp_chassis::{Clock, Reason, status};
+use cwpp_contracts::configuration::v1::ListTenantsRequest;
+use cwpp_contracts::configuration::v1::tenant_service_client::TenantServiceClient;
 use cwpp_contracts::erasure::v1::erasure_service_client::ErasureServiceClient;
 use cwpp_contracts::erasure::v1::*;
 use cwpp_contracts::retention::v1::retention_service_client::RetentionServiceClient;
@@ -17,6 +19,7 @@ use cwpp_retention::deletion::ops::Deletions;
 use cwpp_retention::{Config, Retention};
 use cwpp_storage::{Database, Db};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
+use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 use uuid::Uuid;
 
@@ -186,6 +189,34 @@ impl World {
         running.ready(Duration::from_secs(20)).await.unwrap();
         peer.settings.chassis.grpc.listen = running.grpc_addr;
         peer.running = Some(running);
+    }
+
+    /// Starts a peer anew, which works on no more than so many calls at once.
+    pub(crate) async fn restart_with_places(&mut self, service: &str, places: usize) {
+        self.lose(service).await;
+        let at = SERVICES.iter().position(|name| *name == service).unwrap();
+        self.peers[at].settings.chassis.limits.in_flight = places;
+        self.bring(service).await;
+    }
+
+    /// Takes the one place of a peer until this is dropped.
+    pub(crate) async fn occupy(&self, service: &str) -> AbortOnDropHandle<()> {
+        let at = SERVICES.iter().position(|name| *name == service).unwrap();
+        let target = self.peers[at].running.as_ref().unwrap().target();
+        let channel = Channel::connect_lazy(&target, &ClientConfig { max_attempts: 1, ..Default::default() }).unwrap();
+        let mut caller = TenantServiceClient::new(channel.clone());
+        let busy = AbortOnDropHandle::new(tokio::spawn(async move {
+            let ended = caller.list_tenants(ListTenantsRequest::default()).await;
+            panic!("it is never answered: {ended:?}");
+        }));
+        let mut other = ErasureServiceClient::new(channel);
+        let start = std::time::Instant::now();
+        while !matches!(other.count_rows(CountRowsRequest::default()).await, Err(e) if status::reason(&e) == Some(Reason::Overloaded))
+        {
+            assert!(start.elapsed() < Duration::from_secs(10), "{service} has places left");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        busy
     }
 
     pub(crate) fn client(&self) -> RetentionServiceClient<Channel> {
