@@ -13,7 +13,8 @@ use cwpp_contracts::configuration::v1::{CreateTenantRequest, GetTenantRequest};
 use cwpp_contracts::incidents::v1::ListIncidentsRequest;
 use cwpp_contracts::incidents::v1::incident_service_client::IncidentServiceClient;
 use cwpp_contracts::inventory::v1::asset_service_client::AssetServiceClient;
-use cwpp_contracts::inventory::v1::{AccountQuery, AssetQuery, ListAssetsRequest, asset_query};
+use cwpp_contracts::inventory::v1::machine_service_client::MachineServiceClient;
+use cwpp_contracts::inventory::v1::{AccountQuery, AssetQuery, ListAssetsRequest, ListMachinesRequest, asset_query};
 use cwpp_contracts::retention::v1::retention_service_client::RetentionServiceClient;
 use cwpp_contracts::retention::v1::{CancelTerminationRequest, TerminateSubscriptionRequest};
 use cwpp_tests::host::{Content, Host};
@@ -165,6 +166,16 @@ async fn an_agent_acts_for_its_own_machine_alone() -> anyhow::Result<()> {
     let denied = theirs.send(messages).await.expect_err("another machine's report");
     assert_eq!(status::reason(&denied), Some(Reason::PermissionDenied));
     assert_eq!(other.clone().stored().await?.len(), 0, "nothing was written");
+    // It finds its own machine again, but neither takes another's nor makes a new one.
+    let again = Host::enrol(world.channel("inventory", &agent)?, TENANT, "web-1").await?;
+    assert_eq!(again.machine_id, own.machine_id);
+    for name in ["web-2", "web-3"] {
+        let denied = Host::enrol(world.channel("inventory", &agent)?, TENANT, name).await.expect_err(name);
+        assert_eq!(status::reason(&denied), Some(Reason::PermissionDenied), "{name}");
+    }
+    let all = ListMachinesRequest { app_id: TENANT, ..Default::default() };
+    let all = MachineServiceClient::new(inventory).list_machines(all).await?.into_inner();
+    assert_eq!(all.machines.len(), 2, "no machine was made");
     refused(ask(&world, &agent, TENANT).await?, Reason::PermissionDenied, "an agent that reads");
     world.services.end().await
 }

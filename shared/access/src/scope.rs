@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cwpp_chassis::{Error, Reason, Result};
 use uuid::Uuid;
 
-use crate::principal::Principal;
+use crate::principal::{Kind, Principal};
 
 /// A tenant's number, 1 to 2^63-1. Its `Debug` hides it: logs name the incarnation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,6 +71,11 @@ impl TenantScope {
     /// Returns the caller.
     pub fn principal(&self) -> &Arc<Principal> {
         &self.principal
+    }
+
+    /// Returns the machine that the caller is bound to; none unless it is an agent.
+    pub fn machine(&self) -> Option<Uuid> {
+        self.principal.machine.filter(|_| self.principal.kind == Kind::Agent)
     }
 
     /// Says whether personal fields are hidden from the caller.

@@ -145,8 +145,19 @@ impl Machines {
     }
 
     async fn try_register(&self, scope: &TenantScope, registration: &Registration) -> Result<Registered> {
-        let now = self.clock.now();
-        self.db.write(scope, |tx| async move { enrol(&tx, registration, now).await }).await
+        let (now, bound) = (self.clock.now(), scope.machine());
+        self.db
+            .write(scope, |tx| async move {
+                let registered = enrol(&tx, registration, now).await?;
+                // Whose machine it is shows only here; nothing of it stays.
+                let id = registered.machine.row.machine_id;
+                if bound.is_some_and(|own| own != id) {
+                    let error = Error::new(Reason::PermissionDenied, "an agent acts for its own machine only");
+                    return Err(error.into());
+                }
+                Ok(registered)
+            })
+            .await
     }
 
     /// Takes signs of life; an answer each.
