@@ -57,6 +57,13 @@ both! {
         let second = announce(world, 82, TenantState::Opening);
         opened(world, &["inventory", "retention"], &first).await;
         opened(world, &["inventory", "retention"], &second).await;
+        // Not while the first attempt is under way, but once it has failed.
+        let tried = "SELECT COUNT(*) FROM tenant_opening WHERE attempt > 0";
+        let start = Instant::now();
+        while world.number("retention", tried).await < 2 {
+            assert!(start.elapsed() < Duration::from_secs(20));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         assert_eq!(pending(world).await, 2);
         for tenant in [&first, &second] {
             assert_eq!(world.fence("configuration", tenant).await, 0, "what is not open everywhere is not shown as open");
