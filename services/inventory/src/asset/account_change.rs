@@ -47,7 +47,8 @@ impl Tenanted for Entity {
 }
 
 /// Names of fields in the contract, where the column is called otherwise.
-const FIELDS: [(&str, &str); 4] = [
+const FIELDS: [(&str, &str); 5] = [
+    ("account_expires_at", "account_expire_time"),
     ("authorized_keys", "keys"),
     ("further_groups", "groups"),
     ("password_changed_at", "password_change_time"),
@@ -63,9 +64,11 @@ pub fn differing(old: &Item, new: &Item) -> Vec<&'static str> {
     };
     let pairs = values(old).into_iter().zip(values(new));
     let changed = Account.columns().iter().zip(pairs).filter(|(column, (old, new))| !column.volatile && old != new);
-    let field =
-        |column: &'static str| FIELDS.iter().find(|(name, _)| *name == column).map_or(column, |(_, field)| field);
     changed.map(|(column, _)| field(column.name)).collect()
+}
+
+fn field(column: &'static str) -> &'static str {
+    FIELDS.iter().find(|(name, _)| *name == column).map_or(column, |(_, field)| field)
 }
 
 /// Deletes at most so many changes of a machine's accounts, the oldest first; says whether that was all.
@@ -211,6 +214,18 @@ impl Asked {
 mod tests {
     use super::*;
     use cwpp_contracts::inventory::v1 as api;
+    use prost::Message;
+
+    #[test]
+    fn every_column_that_can_change_is_named_as_in_the_contract() {
+        let files = prost_types::FileDescriptorSet::decode(cwpp_contracts::FILE_DESCRIPTOR_SET).unwrap();
+        let messages = files.file.iter().filter(|f| f.package() == "cwpp.inventory.v1").flat_map(|f| &f.message_type);
+        let account = messages.filter(|m| m.name() == "Account").flat_map(|m| &m.field);
+        let fields: Vec<&str> = account.map(|field| field.name()).collect();
+        for column in Account.columns().iter().filter(|column| !column.volatile) {
+            assert!(fields.contains(&field(column.name)), "{}", column.name);
+        }
+    }
 
     #[test]
     fn a_login_is_no_change_and_fields_are_named_as_in_the_contract() {

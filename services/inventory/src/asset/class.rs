@@ -175,10 +175,14 @@ impl Plan {
     }
 
     /// Narrows to a span of time: a part of the order's index where the column is the order's own, else looked for.
-    fn span(mut self, column: &'static str, (from, until): Span) -> Self {
+    fn span(self, column: &'static str, span: Span) -> Self {
+        let ordered = self.order.column == column;
+        self.within(column, span, ordered)
+    }
+
+    fn within(mut self, column: &'static str, (from, until): Span, ordered: bool) -> Self {
         let ends: Vec<_> =
             [(">=", from), ("<", until)].into_iter().filter_map(|(compare, at)| Some((compare, at?))).collect();
-        let ordered = self.order.column == column;
         for (compare, at) in ends {
             // Beside another order, the sign keeps SQLite from that column's own index.
             let sign = if ordered { "" } else { "+" };
@@ -193,9 +197,10 @@ impl Plan {
         self
     }
 
-    /// Narrows to what was first seen in a span of time.
-    pub fn first_seen(self, from: Option<Timestamp>, until: Option<Timestamp>, violations: &mut Violations) -> Self {
-        self.span("first_seen_at", within("first_seen", from, until, violations))
+    /// Narrows to what was first seen in a span of time: by its index where that is the order, and may be.
+    pub fn first_seen(self, span: Span, by_index: bool) -> Self {
+        let ordered = by_index && self.order.column == "first_seen_at";
+        self.within("first_seen_at", span, ordered)
     }
 
     fn and(mut self, condition: Expr) -> Self {
@@ -212,7 +217,8 @@ pub trait Class: std::fmt::Debug + Send + Sync {
     fn name(&self) -> &'static str;
     /// Its table.
     fn table(&self) -> &'static str;
-    /// Rises when the same item is stored in another way than before: its schema, limits or redactions changed.
+    /// Rises when the same item is stored in another way than before: its schema or limits changed. Redactions have a
+    /// revision of their own.
     fn revision(&self) -> u32;
     /// Its own columns, in the order of its table and of [`Class::store`].
     fn columns(&self) -> &'static [Column];
@@ -312,6 +318,7 @@ pub fn fingerprint(class: &dyn Class, scope_epoch: i64, collected_since: i64) ->
     let mut hash = blake3::Hasher::new();
     hash.update(class.table().as_bytes());
     hash.update(&class.revision().to_le_bytes());
+    hash.update(&cwpp_redaction::REVISION.to_le_bytes());
     hash.update(&class.cap().to_le_bytes());
     for column in class.columns() {
         hash.update(&[u8::from(column.volatile) + u8::from(column.coarse)]);
@@ -380,10 +387,10 @@ fn same(field: &str, value: &str, violations: &mut Violations) -> bool {
 }
 
 /// A span of time, open on either side: not before the first, before the second.
-type Span = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+pub type Span = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
 
 /// Checks a span of time of a query.
-fn within(field: &str, from: Option<Timestamp>, until: Option<Timestamp>, violations: &mut Violations) -> Span {
+pub fn within(field: &str, from: Option<Timestamp>, until: Option<Timestamp>, violations: &mut Violations) -> Span {
     let mut one = |end: &str, at: Option<Timestamp>| {
         let found = instant(at);
         violations.check(

@@ -5,13 +5,14 @@ use cwpp_contracts::inventory::v1 as api;
 use cwpp_contracts::inventory::v1::asset_item::Item;
 use cwpp_contracts::inventory::v1::asset_query::Query;
 use cwpp_storage::{HasTenant, StoreResult, TenantRead, Tenanted};
+use prost::Message;
 use prost_types::Timestamp;
 use sea_orm::sea_query::{Condition, Expr, ExprTrait};
 use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryResult, QuerySelect, QueryTrait};
 use uuid::Uuid;
 
 use super::check::timestamp;
-use super::class::{Class, Plan, Whose, drive, of_query};
+use super::class::{Class, Plan, Whose, drive, of_query, within};
 use super::sieve::Sieve;
 use crate::keyset::{By, Cursor, List, Of};
 use crate::machine;
@@ -19,6 +20,9 @@ use crate::machine::query::System;
 
 /// Most machines that a host filter may resolve to.
 pub const MOST_HOSTS: usize = 500;
+
+/// Where a page ends, however many rows were asked for: clients take messages of 4 MiB, and one row is far below the rest.
+const MOST_BYTES: usize = 3 << 20;
 
 /// Rows that are held against a sieve at a time.
 const SIFTED: u64 = 1000;
@@ -40,7 +44,7 @@ pub enum Hosts {
         /// The operating system.
         system: System,
     },
-    /// Those with an operating system: any number, so it is looked for among the rows.
+    /// Those with an operating system: any number. Few are found first, many are looked for among the rows.
     With(System),
 }
 
@@ -52,28 +56,24 @@ pub struct Asked {
     hosts: Hosts,
 }
 
-/// Checks class, filters and machines of a question.
-pub fn ask(query: Option<&Query>, hosts: Option<&api::HostFilter>, violations: &mut Violations) -> Option<Asked> {
+/// Checks class, filters and machines of a question, and the span of time in which the assets were first seen.
+pub fn ask(
+    query: Option<&Query>,
+    hosts: Option<&api::HostFilter>,
+    (from, until): (Option<Timestamp>, Option<Timestamp>),
+    violations: &mut Violations,
+) -> Option<Asked> {
     let hosts = ask_hosts(hosts, violations);
+    let span = within("first_seen", from, until, violations);
     let Some(query) = query else {
         violations.push("query", "must choose a class");
         return None;
     };
     let class = of_query(query);
-    Some(Asked { class, plan: class.plan(query, violations), hosts })
-}
-
-impl Asked {
-    /// Narrows it to what was first seen in a span of time.
-    pub fn first_seen(
-        mut self,
-        from: Option<Timestamp>,
-        until: Option<Timestamp>,
-        violations: &mut Violations,
-    ) -> Self {
-        self.plan = self.plan.first_seen(from, until, violations);
-        self
-    }
+    let plan = class.plan(query, violations);
+    // The rows of chosen machines are few: they stay in the primary key's order, and the span is looked for there.
+    let few = matches!(hosts, Hosts::Of { .. }) && !plan.asked;
+    Some(Asked { class, plan: plan.first_seen(span, !few), hosts })
 }
 
 fn ask_hosts(filter: Option<&api::HostFilter>, violations: &mut Violations) -> Hosts {
@@ -96,30 +96,46 @@ fn ask_hosts(filter: Option<&api::HostFilter>, violations: &mut Violations) -> H
     let ids = filter.machine_ids.iter().take(MOST_HOSTS).enumerate();
     let ids: Vec<Uuid> = ids.filter_map(|(i, id)| violations.uuid(format!("hosts.machine_ids[{i}]"), id)).collect();
     if given == 0 && conditions.is_empty() {
-        violations.check(!system.is_any(), "hosts", "must hold a condition, or be absent");
+        let is_given = filter.os_type != 0 || filter.os_name.is_some();
+        violations.check(is_given, "hosts", "must hold a condition, or be absent");
         return Hosts::With(system);
     }
     Hosts::Of { ids: (given > 0).then_some(ids), conditions, system }
 }
 
 impl Hosts {
-    /// Finds the machines; none where they are not chosen by an index. More than [`MOST_HOSTS`] are `INVALID_FIELD`.
+    /// Finds the machines; none where any will do, or where they are so many that they are looked for among the rows. More
+    /// than [`MOST_HOSTS`] that names, addresses or ids find are `INVALID_FIELD`.
     pub async fn resolve(&self, read: &TenantRead) -> StoreResult<Option<Vec<Uuid>>> {
-        let Self::Of { ids, conditions, system } = self else { return Ok(None) };
-        let system = system.spell(&|name| Expr::col(name));
-        let mut select = machine::entity::Entity::of(read).filter(conditions.clone()).filter(system);
-        if let Some(ids) = ids {
-            select = select.filter(machine::entity::Column::MachineId.is_in(ids.iter().copied()));
-        }
+        let (select, system) = match self {
+            Self::All => return Ok(None),
+            Self::Of { ids, conditions, system } => {
+                let select = machine::entity::Entity::of(read).filter(conditions.clone());
+                let by_id = |ids: &Vec<Uuid>| machine::entity::Column::MachineId.is_in(ids.iter().copied());
+                (select.filter(Condition::all().add_option(ids.as_ref().map(by_id))), system)
+            }
+            Self::With(system) => {
+                let Some(family) = system.family() else { return Ok(None) };
+                (machine::entity::Entity::of(read).filter(machine::entity::Column::OsType.eq(family)), system)
+            }
+        };
         let mut select = select.limit(MOST_HOSTS as u64 + 1).into_query();
-        select.clear_selects().column(machine::entity::Column::MachineId);
-        let mut found = Vec::new();
-        for row in read.query_all(&select).await? {
-            found.push(row.try_get("", "machine_id")?);
-        }
-        if found.len() > MOST_HOSTS {
+        let columns =
+            [machine::entity::Column::MachineId, machine::entity::Column::OsType, machine::entity::Column::OsName];
+        select.clear_selects().columns(columns);
+        let rows = read.query_all(&select).await?;
+        if rows.len() > MOST_HOSTS {
+            if matches!(self, Self::With(_)) {
+                return Ok(None);
+            }
             let error = Error::new(Reason::InvalidField, "the request is invalid");
             return Err(error.violation("hosts", format!("finds more than {MOST_HOSTS} machines; narrow it")).into());
+        }
+        let mut found = Vec::new();
+        for row in rows {
+            if system.admits(row.try_get("", "os_type")?, &row.try_get::<String>("", "os_name")?) {
+                found.push(row.try_get("", "machine_id")?);
+            }
         }
         found.sort_unstable();
         Ok(Some(found))
@@ -130,8 +146,8 @@ impl Asked {
     /// Spells the list on these machines, or on all.
     pub fn list(&self, whose: &(impl HasTenant + Sync), machines: Option<&[Uuid]>) -> List {
         let Plan { order, asked, range, residual, .. } = &self.plan;
-        let residual = &match &self.hosts {
-            Hosts::With(system) => {
+        let residual = match (&self.hosts, machines) {
+            (Hosts::With(system), None) => {
                 let system = system.spell(&|name| machine::query::column_of(whose, self.class.table(), name));
                 Some(residual.clone().unwrap_or_else(Condition::all).add(system))
             }
@@ -145,18 +161,22 @@ impl Asked {
             many => Expr::col("machine_id").is_in(many.iter().copied()),
         };
         let list = |order, index, residual| List { range: rows.clone(), order, index, residual };
+        // Whichever road machines with an operating system take, few or many, the order is the same: between two pages they
+        // may become many.
+        let by_machine = !asked && (machines.is_some() || matches!(self.hosts, Hosts::With(_)));
         match machines {
-            None => list(vec![by, MACHINE, KEY], Some(order.index), residual.clone()),
+            None if by_machine => list(vec![MACHINE, KEY], Some("PRIMARY"), residual),
+            None => list(vec![by, MACHINE, KEY], Some(order.index), residual),
             // The rows of few machines lie together in the primary key. Those of one machine are at most the class's cap,
             // so they may be sorted; left to choose, MySQL would walk the tenant in the order of another index.
-            Some(ids) if !asked || ids.len() == 1 => {
+            Some(ids) if by_machine || ids.len() == 1 => {
                 let order = if *asked { vec![by, MACHINE, KEY] } else { vec![MACHINE, KEY] };
-                let mut list = list(order, Some("PRIMARY"), residual.clone());
+                let mut list = list(order, Some("PRIMARY"), residual);
                 list.range.and_where(on(ids));
                 list
             }
             Some(ids) => {
-                let residual = residual.clone().unwrap_or_else(Condition::all).add(on(ids));
+                let residual = residual.unwrap_or_else(Condition::all).add(on(ids));
                 list(vec![by, MACHINE, KEY], Some(order.index), Some(residual))
             }
         }
@@ -224,15 +244,22 @@ impl Asked {
         ids.sort_unstable();
         ids.dedup();
         let hosts = machine::store::hosts(read, &ids).await?;
-        let mut assets = Vec::with_capacity(rows.len());
+        let (mut assets, mut bytes) = (Vec::with_capacity(rows.len()), 0);
         for ((row, item), machine_id) in rows.into_iter().zip(places) {
-            assets.push(api::Asset {
-                host: hosts.get(&machine_id).cloned(),
+            // What a removed machine left is on its way out.
+            let Some(host) = hosts.get(&machine_id) else { continue };
+            let asset = api::Asset {
+                host: Some(host.clone()),
                 item: Some(api::AssetItem { item: Some(item) }),
                 first_seen_time: Some(timestamp(row.try_get("", "first_seen_at")?)),
                 update_time: Some(timestamp(row.try_get("", "updated_at")?)),
                 asset_id: row.try_get::<Uuid>("", "item_key")?.to_string(),
-            });
+            };
+            assets.push(asset);
+            bytes += assets.last().map_or(0, Message::encoded_len);
+            if bytes > MOST_BYTES {
+                return Ok((assets, Some(list.cursor(&row)?)));
+            }
         }
         Ok((assets, next))
     }

@@ -101,8 +101,8 @@ impl AssetServiceOps for Assets {
         let page = request.page.take();
         let mut violations = Violations::new();
         let query = request.query.as_ref().and_then(|q| q.query.as_ref());
-        let asked = query::ask(query, request.hosts.as_ref(), &mut violations);
-        let asked = asked.map(|a| a.first_seen(request.first_seen_from, request.first_seen_until, &mut violations));
+        let first_seen = (request.first_seen_from, request.first_seen_until);
+        let asked = query::ask(query, request.hosts.as_ref(), first_seen, &mut violations);
         violations.check(page.as_ref().is_none_or(|p| p.page_size >= 0), "page.page_size", "must not be negative");
         violations.finish()?;
         let Some(asked) = asked else { return Ok(api::ListAssetsResponse::default()) };
@@ -205,8 +205,8 @@ impl AssetServiceOps for Assets {
     ) -> Result<Outgoing<api::ExportAssetsResponse>> {
         let mut violations = Violations::new();
         let query = request.query.as_ref().and_then(|q| q.query.as_ref());
-        let asked = query::ask(query, request.hosts.as_ref(), &mut violations);
-        let asked = asked.map(|a| a.first_seen(request.first_seen_from, request.first_seen_until, &mut violations));
+        let first_seen = (request.first_seen_from, request.first_seen_until);
+        let asked = query::ask(query, request.hosts.as_ref(), first_seen, &mut violations);
         violations.finish()?;
         let Some(asked) = asked.map(Arc::new) else { return Ok(futures::stream::empty().boxed()) };
         // The first page is read before the stream begins, so that a refusal is the answer of the call.

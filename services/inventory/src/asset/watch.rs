@@ -6,16 +6,20 @@ use cwpp_contracts::inventory::v1::WatchPackagesResponse;
 use cwpp_contracts::inventory::v1::asset_item::Item;
 use cwpp_storage::watch::{self, Watched};
 use cwpp_storage::{Db, StoreResult, TenantRead, TenantTx, mark};
+use prost::Message;
 use sea_orm::ConnectionTrait;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::class::{self, Class, Whose};
+use crate::machine;
 
 const FEED: &str = "package";
 /// Packages of one message.
 const SENT: usize = 1000;
+/// Bytes of packages after which a message is sent with fewer: clients take messages of 4 MiB.
+const BYTES: usize = 3 << 20;
 
 /// The classes whose changes are told to the followers: those that have versions in an order of their ecosystem.
 static TOLD: [&dyn Class; 2] = [&class::SystemPackage, &class::JarPackage];
@@ -47,9 +51,13 @@ pub(crate) async fn open(
 
 struct Packages;
 
-/// Reads all packages of a machine, class by class in the order of their keys.
+/// Reads all packages of a machine, class by class in the order of their keys. One that is removed has none: what it left
+/// is on its way out, and nothing is told when it is gone.
 async fn packages(read: &TenantRead, machine_id: Uuid) -> StoreResult<Vec<Item>> {
     let mut items = Vec::new();
+    if machine::store::get(read, machine_id).await?.is_none() {
+        return Ok(items);
+    }
     for class in TOLD {
         let mut select = class.rows(Whose(read));
         select.and_where(Expr::col("machine_id").eq(machine_id)).order_by("item_key", sea_orm::Order::Asc);
@@ -60,14 +68,19 @@ async fn packages(read: &TenantRead, machine_id: Uuid) -> StoreResult<Vec<Item>>
     Ok(items)
 }
 
-/// Puts an item into its list.
-fn put(item: Item, part: &mut WatchPackagesResponse) -> Result<()> {
+/// Puts an item into its list; returns its bytes.
+fn put(item: Item, part: &mut WatchPackagesResponse) -> Result<usize> {
+    let bytes = match &item {
+        Item::SystemPackage(package) => package.encoded_len(),
+        Item::JarPackage(jar) => jar.encoded_len(),
+        _ => 0,
+    };
     match item {
         Item::SystemPackage(package) => part.packages.push(package),
         Item::JarPackage(jar) => part.jar_packages.push(jar),
         _ => return Err(Error::internal(anyhow::anyhow!("a class that is not told"))),
     }
-    Ok(())
+    Ok(bytes)
 }
 
 #[async_trait::async_trait]
@@ -89,8 +102,12 @@ impl Watched for Packages {
                     first: parts.is_empty(),
                     ..Default::default()
                 };
+                let mut room = BYTES;
                 for item in rest.by_ref().take(SENT) {
-                    put(item, &mut part)?;
+                    room = room.saturating_sub(put(item, &mut part)?);
+                    if room == 0 {
+                        break;
+                    }
                 }
                 part.last = rest.len() == 0;
                 parts.push(part);

@@ -255,7 +255,7 @@ async fn write(tx: &TenantTx, batch: &[Waiting], now: DateTime<Utc>) -> StoreRes
                 if let Some(load) = contact.load {
                     kept.extend(load::take(row, load, now));
                 }
-                if !verdicts.is_empty() && verdicts.iter().all(|v| v.decision != Decision::Send) {
+                if verdicts.iter().any(|v| v.decision != Decision::Disabled) {
                     row.last_checked_at = Some(now);
                 }
             }

@@ -99,6 +99,22 @@ impl System {
         Self { family, name: os_name.and_then(|by| by.how.clone()) }
     }
 
+    /// Returns the number of the family that is asked for.
+    pub fn family(&self) -> Option<i16> {
+        (self.family != OsType::Unspecified).then_some(self.family as i16)
+    }
+
+    /// Says whether a machine's system is one of these.
+    pub fn admits(&self, family: i16, name: &str) -> bool {
+        self.family().is_none_or(|wanted| wanted == family)
+            && match &self.name {
+                None => true,
+                Some(How::Exact(text)) => name == text,
+                Some(How::Prefix(text)) => name.starts_with(text.as_str()),
+                Some(How::Contains(text)) => name.contains(text.as_str()),
+            }
+    }
+
     /// Tells whether any will do.
     pub fn is_any(&self) -> bool {
         self.family == OsType::Unspecified && self.name.is_none()

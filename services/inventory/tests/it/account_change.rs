@@ -8,6 +8,9 @@ use cwpp_contracts::inventory::v1::{
     Account, AccountChange, AccountChangeKind, AssetClass, AssetItem, DeleteMachinesRequest, ListAccountChangesRequest,
 };
 
+use cwpp_inventory::asset::account_change;
+use uuid::Uuid;
+
 use crate::world::*;
 
 const CLASS: [AssetClass; 1] = [AssetClass::Account];
@@ -35,6 +38,20 @@ async fn list(w: &World, request: ListAccountChangesRequest) -> Vec<String> {
 }
 
 both! {
+    async fn history_is_forgotten_in_chunks_also_where_one_report_changed_more(w: World) {
+        let tenant = w.tenant().await;
+        let host = w.host(&tenant, "one").await;
+        let accounts = |gid| (0..12).map(|n| with(&format!("a{n:02}"), |a| a.gid = gid)).collect::<Vec<_>>();
+        w.report(&host, &CLASS, &accounts(1)).await;
+        w.report(&host, &CLASS, &accounts(2)).await;
+        let (db, id) = (w.db().await, Uuid::parse_str(&host.id).unwrap());
+        let forget = async || db.write(&scope(&tenant), |tx| async move { account_change::forget(&tx, id, 5).await }).await.unwrap();
+        for (is_all, left) in [(false, 7), (false, 2), (true, 0)] {
+            assert_eq!((forget().await, list(w, all(&tenant)).await.len()), (is_all, left));
+        }
+        db.close().await;
+    }
+
     async fn changes_of_accounts_are_kept_newest_first(w: World) {
         let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
         let (one, two) = (w.host(&tenant, "one").await, w.host(&tenant, "two").await);

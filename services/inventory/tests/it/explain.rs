@@ -46,9 +46,8 @@ async fn spell_on(
     machines: Option<Vec<Uuid>>,
 ) -> List {
     let mut violations = Violations::new();
-    let asked = ask(Some(query), hosts, &mut violations).unwrap();
     let lately = hosts.map(|_| timestamp(noon() - chrono::TimeDelta::days(1)));
-    let asked = asked.first_seen(lately, None, &mut violations);
+    let asked = ask(Some(query), hosts, (lately, None), &mut violations).unwrap();
     violations.finish().unwrap();
     let (asked, machines) = (&asked, &machines);
     db.write(&scope(tenant), |tx| async move { Ok(asked.list(&tx, machines.as_deref())) }).await.unwrap()
@@ -132,10 +131,27 @@ both! {
             }
             let query = everything(class.class());
             assert_eq!(of_query(&query).class(), class.class());
-            for machines in [&ids[..1], &ids] {
-                let list = spell(&db, &tenant, &query, Some(machines.to_vec())).await;
+            let named = |ids: &[Uuid]| HostFilter {
+                machine_ids: ids.iter().map(Uuid::to_string).collect(),
+                ..Default::default()
+            };
+            // Named machines, also with what was first seen on them, and those of a system, few or many.
+            let asked = [
+                (Some(&ids[..1]), None),
+                (Some(&ids), None),
+                (Some(&ids), Some(named(&ids))),
+                (Some(&ids), Some(linux.clone())),
+                (None, Some(linux.clone())),
+            ];
+            for (machines, hosts) in asked {
+                let is_by_machine = hosts.as_ref().is_none_or(|hosts| !hosts.machine_ids.is_empty());
+                let list = spell_on(&db, &tenant, &query, hosts.as_ref(), machines.map(<[Uuid]>::to_vec)).await;
                 let plan = explain(&db, &tenant, list.rows(middle(&db, &tenant, &list).await.as_ref(), None, 51)).await;
                 assert!(!plan.contains("Sort") && !plan.contains("TEMP B-TREE"), "{class:?}: {plan}");
+                assert!(
+                    !is_by_machine || plan.contains("PRIMARY") || plan.contains("machine_id=?"),
+                    "{class:?} on machines: {plan}"
+                );
             }
         }
 

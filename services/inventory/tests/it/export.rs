@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use cwpp_chassis::Reason;
-use cwpp_contracts::common::v1::TenantState;
+use cwpp_contracts::common::v1::{Page, TenantState};
 use cwpp_contracts::inventory::v1::asset_item::Item;
 use cwpp_contracts::inventory::v1::asset_query::Query;
 use cwpp_contracts::inventory::v1::*;
+use prost::Message;
 use tonic::Streaming;
 
 use crate::world::*;
@@ -51,6 +52,26 @@ both! {
             assert_eq!(seen.len(), wanted);
             assert!(!sorted || names.is_sorted());
         }
+    }
+
+    async fn rows_of_a_machine_with_many_tags_come_in_messages_that_clients_take(w: World) {
+        let tenant = w.tenant().await;
+        let host = w.host(&tenant, "web-1").await;
+        let tags = MachineTags { machine_id: host.id.clone(), tags: (10..60).map(|n| format!("{n}{}", "标".repeat(61))).collect() };
+        w.machines.clone().set_tags(SetTagsRequest { app_id: tenant.app_id, machines: vec![tags] }).await.unwrap();
+        let items: Vec<_> = (0..900).map(|n| package(&format!("p{n:05}"), "1")).collect();
+        w.report(&host, &PACKAGES, &items).await;
+        let mut parts = export(w, &tenant, SystemPackageQuery::default()).await;
+        let (mut seen, mut messages) = (BTreeSet::new(), 0);
+        while let Some(part) = parts.message().await.unwrap() {
+            assert!(part.encoded_len() < 4 << 20);
+            messages += 1;
+            seen.extend(part.assets.into_iter().map(|asset| asset.asset_id));
+        }
+        assert!(messages > 1, "all of it is more than one message");
+        let page = Some(Page { page_size: 1000, ..Default::default() });
+        let (rows, pages) = w.list(ListAssetsRequest { page, ..ask(tenant.app_id, Query::SystemPackage(SystemPackageQuery::default())) }).await;
+        assert_eq!((seen.len(), rows.len(), pages), (900, 900, messages));
     }
 
     async fn an_export_ends_when_the_tenant_is_sealed(w: World) {

@@ -42,6 +42,8 @@ pub(crate) fn varied(class: AssetClass, Which { n, steady, volatile }: Which) ->
                 gid: n,
                 enabled: [Some(true), None, Some(false)][(steady % 3) as usize],
                 login_type: [LoginType::Key, LoginType::Both][(steady % 2) as usize].into(),
+                sudo: Some(steady.is_multiple_of(2)),
+                password_status: [PasswordStatus::Normal, PasswordStatus::Locked][(steady % 2) as usize].into(),
                 account_expire_time: seconds(steady),
                 password_warn_days: Some(steady),
                 password_lock_days: [Some(steady), None][(steady % 2) as usize],
@@ -219,7 +221,7 @@ pub(crate) fn varied(class: AssetClass, Which { n, steady, volatile }: Which) ->
             kind: [JarKind::Application, JarKind::SystemLibrary][(steady % 2) as usize].into(),
             executable: [Some(true), None, Some(false)][(steady % 3) as usize],
             purl: format!("purl-{steady:03}"),
-            processes: vec![JarProcess { pid: format!("pid-{volatile}"), name: "name".into() }],
+            processes: vec![JarProcess { pid: volatile, name: "name".into() }],
             escaped: steady.is_multiple_of(2),
         }),
         AssetClass::StartupService => Item::StartupService(StartupService {
@@ -543,7 +545,9 @@ pub(crate) fn questions(class: AssetClass) -> Vec<(Query, &'static str)> {
 pub(crate) fn narrowed(query: &Query) -> Query {
     match query.clone() {
         Query::Account(q) => Query::Account(AccountQuery {
+            sudo: Some(true),
             interactive: Some(true),
+            password_status: PasswordStatus::Normal.into(),
             gid: Some(1),
             login_type: LoginType::Key.into(),
             enabled: Some(true),

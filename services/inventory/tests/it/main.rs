@@ -19,6 +19,7 @@ mod machine;
 mod property;
 mod removal;
 mod report;
+mod residual;
 mod top;
 mod unread;
 mod version;

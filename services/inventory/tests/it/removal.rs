@@ -16,7 +16,7 @@ use sea_orm::{ConnectionTrait, Statement, Value};
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::fixture::{Which, item, varied};
+use crate::fixture::{Which, everything, item, varied};
 use crate::world::*;
 
 const PACKAGES: [AssetClass; 1] = [AssetClass::SystemPackage];
@@ -238,6 +238,11 @@ both! {
         let (items, _) = w.count(tenant.app_id, "", AssetClass::SystemPackage).await;
         let stored = left(w, &tenant, &host).await.into_iter().find(|(t, _)| t == "asset_system_package").unwrap().1;
         assert_eq!(items, stored.unsigned_abs(), "the counts are exact in between");
+        // What is left of it is shown by no list, and told to no follower.
+        assert_eq!(w.list(ask(tenant.app_id, everything(AssetClass::SystemPackage))).await.0, []);
+        let mut told = w.assets.clone().watch_packages(WatchPackagesRequest::default()).await.unwrap().into_inner();
+        let message = told.message().await.unwrap().unwrap();
+        assert_eq!((message.machine_id, message.packages, message.last), (host.id.clone(), vec![], true));
         sweep::once(&db, &w.clock, &config::Machines::default(), &SystemScope::job(Job::Harness)).await.unwrap();
         assert_eq!(left(w, &tenant, &host).await, []);
         assert_eq!(w.count(tenant.app_id, "", AssetClass::SystemPackage).await, (0, 0));

@@ -9,8 +9,7 @@ pub(super) fn message(jar: &JarPackage) -> inventory::JarPackage {
         JarKind::WebService => inventory::JarKind::WebService,
         JarKind::Other => inventory::JarKind::Other,
     };
-    let process =
-        |process: &JarProcess| inventory::JarProcess { pid: process.pid.to_string(), name: process.name.clone() };
+    let process = |process: &JarProcess| inventory::JarProcess { pid: process.pid, name: process.name.clone() };
     inventory::JarPackage {
         name: jar.name.clone(),
         version: jar.version.clone(),

@@ -92,13 +92,13 @@ impl Tenanted for Entity {
 }
 
 fn jar_process_texts(r: &api::JarProcess) -> Vec<String> {
-    vec![r.pid.clone(), r.name.clone()]
+    vec![r.pid.to_string(), r.name.clone()]
 }
 
 fn jar_process(texts: Vec<String>) -> api::JarProcess {
     let mut texts = texts.into_iter();
     let mut next = || texts.next().unwrap_or_default();
-    api::JarProcess { pid: next(), name: next() }
+    api::JarProcess { pid: next().parse().unwrap_or_default(), name: next() }
 }
 
 /// The class.
@@ -146,9 +146,7 @@ impl Class for JarPackage {
         check.clip(&mut a.purl, 1024);
         check.clip_list(&mut a.processes, 64);
         for r in &mut a.processes {
-            for text in [&mut r.pid, &mut r.name] {
-                check.clip(text, 1024);
-            }
+            check.clip(&mut r.name, 1024);
         }
     }
 
