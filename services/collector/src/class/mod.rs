@@ -21,8 +21,8 @@ mod web_site;
 use chrono::{DurationRound, TimeDelta};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use account::Names;
 pub use account::{Account, AuthorizedKey, LoginType, PasswordStatus};
+pub(crate) use account::{Names, last_login};
 pub use database_instance::{DatabaseInstance, DatabaseKind};
 pub use environment_variable::{EnvironmentVariable, VariableScope};
 pub use jar_package::{JarKind, JarPackage, JarProcess};

@@ -15,6 +15,7 @@ pub use load::{Load, LoadSampler};
 pub use os::OperatingSystem;
 
 use crate::Root;
+use crate::class::last_login;
 
 /// The facts of a machine. What is unknown is absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +29,8 @@ pub struct Machine {
     pub boot_id: Option<String>,
     /// When the machine was started.
     pub boot_time: Option<DateTime<Utc>>,
+    /// The last login of all accounts.
+    pub last_login_time: Option<DateTime<Utc>>,
     /// The operating system.
     pub os: OperatingSystem,
     /// The kernel's release, such as `6.1.0-18-amd64`.
@@ -53,6 +56,7 @@ impl Machine {
             hostname,
             boot_id: root.read_trimmed("/proc/sys/kernel/random/boot_id"),
             boot_time: boot_time(root),
+            last_login_time: last_login(root),
             os: Machine::operating_system(root),
             kernel: root.read_trimmed("/proc/sys/kernel/osrelease"),
             architecture: std::env::consts::ARCH.to_owned(),

@@ -96,6 +96,9 @@ impl Reporter {
                 }
             };
         }
+        if let Some(accounts) = results.get(&Class::Account) {
+            self.accounts_off = *accounts == ClassReport::Disabled;
+        }
         results.extend(not_read);
         let classes = snapshot.classes.iter();
         report.classes = classes.filter_map(|class| Some((class.class, results.remove(&class.class)?))).collect();

@@ -166,6 +166,8 @@ pub struct Reporter {
     machine_id: Option<String>,
     /// Whether the server takes reports from this agent.
     contested: bool,
+    /// Whether the tenant switched the accounts off; what is told of them with the facts then stays here.
+    accounts_off: bool,
     identity: Option<Identity>,
     components: Vec<inventory::AgentComponent>,
     /// What tells this host from the one that it is a clone of, where no folder keeps it.
@@ -185,6 +187,7 @@ impl Reporter {
             nonce: rand::random(),
             machine_id: None,
             contested: false,
+            accounts_off: false,
             identity: None,
             components: vec![component("collector", true)],
             distinct_id: Vec::new(),
@@ -225,12 +228,14 @@ impl Reporter {
         if let Some(identity) = &self.identity {
             self.distinct_id = identity.read(self.app_id).map_err(ReportError::State)?;
         }
+        let mut facts = convert::facts(snapshot, self.components.clone());
+        facts.last_user_login_time.take_if(|_| self.accounts_off);
         let request = inventory::RegisterMachineRequest {
             app_id: self.app_id,
             quuid: self.quuid.clone(),
             host_id_hash: hash,
             instance_nonce: self.nonce.to_vec(),
-            facts: Some(convert::facts(snapshot, self.components.clone())),
+            facts: Some(facts),
             observed_time: Some(convert::time(snapshot.collected_at)),
             distinct_id: self.distinct_id.clone(),
             boot_id_hash: boot(snapshot),

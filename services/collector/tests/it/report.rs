@@ -404,6 +404,33 @@ async fn a_class_is_offered_as_often_as_the_tenant_wants() {
     assert!(offered[1..].iter().all(|classes| *classes == [account]), "{offered:?}");
 }
 
+/// The last logins that come with the registrations of an agent whose later reports are of one class only.
+async fn logins(accounts_off: bool) -> Vec<Option<i64>> {
+    let (services, reporter) = start().await;
+    let [account, jar] = [inventory::AssetClass::Account, inventory::AssetClass::JarPackage].map(i32::from);
+    services.0.lock().unwrap().intervals.insert(jar, Duration::from_millis(300));
+    services.0.lock().unwrap().disabled.extend(accounts_off.then_some(account));
+    let mut lastlog = vec![0_u8; 292];
+    lastlog[..4].copy_from_slice(&1_700_000_000_u32.to_ne_bytes());
+    let host = host(3).with("var/log/lastlog", lastlog);
+    let (often, hour) = (Duration::from_millis(100), Duration::from_secs(3_600));
+    let mut agent = Agent::new(host.root(), reporter, None, Intervals { heartbeat: often, report: hour, events: hour });
+    let _ = tokio::time::timeout(Duration::from_secs(2), agent.run()).await;
+    let memory = services.0.lock().unwrap();
+    let later = &memory.offered[1..];
+    assert!(later.len() > 1 && later.iter().all(|classes| *classes == [jar]), "{:?}", memory.offered);
+    let told = memory.registered.iter().map(|request| request.facts.as_ref().unwrap().last_user_login_time);
+    told.map(|time| time.map(|time| time.seconds)).collect()
+}
+
+#[tokio::test]
+async fn the_last_login_is_told_with_every_registration_unless_accounts_are_off() {
+    let told = logins(false).await;
+    assert!(told.iter().all(|time| *time == Some(1_700_000_000)), "{told:?}");
+    let told = logins(true).await;
+    assert!(told[1..].iter().all(Option::is_none), "{told:?}");
+}
+
 #[tokio::test]
 async fn every_item_of_this_host_becomes_a_message_of_its_class() {
     let (services, mut reporter) = start().await;

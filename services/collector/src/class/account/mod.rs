@@ -148,6 +148,13 @@ pub(super) fn read(root: &Root, now: DateTime<Utc>) -> ClassSnapshot {
     snapshot
 }
 
+/// The last login of all accounts; none where there never was one, or it cannot be seen.
+pub(crate) fn last_login(root: &Root) -> Option<DateTime<Utc>> {
+    let lastlog = lastlog::Lastlog::open(root).ok()?;
+    let users = passwd::parse(&root.read(PASSWD).ok()?, |_, _| {});
+    users.iter().filter_map(|user| Some(lastlog.of(user.uid)?.time)).max()
+}
+
 /// The accounts' names and homes, by name; none where the file cannot be read, which the class itself tells.
 pub(super) fn homes(root: &Root) -> Vec<(String, String)> {
     let users = passwd::parse(&root.read(PASSWD).unwrap_or_default(), |_, _| {});

@@ -4,11 +4,10 @@ use cwpp_contracts::inventory::v1 as inventory;
 
 use super::time;
 use crate::Snapshot;
-use crate::class::{Class, Item};
 use crate::machine::Dmi;
 use crate::text;
 
-/// The facts of the machine, and its last login out of the accounts.
+/// The facts of the machine.
 pub(in crate::report) fn facts(
     snapshot: &Snapshot,
     components: Vec<inventory::AgentComponent>,
@@ -21,11 +20,6 @@ pub(in crate::report) fn facts(
         None => inventory::MachineType::Other,
     };
     let made: Vec<&str> = vendor.iter().chain(product).map(String::as_str).collect();
-    let accounts = snapshot.class(Class::Account).into_iter().flat_map(|class| &class.items);
-    let last_login = accounts.filter_map(|item| match item {
-        Item::Account(account) => account.last_login_time,
-        _ => None,
-    });
     let os = &machine.os;
     inventory::MachineFacts {
         name: short(machine.hostname.as_deref().unwrap_or("localhost"), 255),
@@ -38,7 +32,7 @@ pub(in crate::report) fn facts(
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         agent_install_time: None,
         boot_time: machine.boot_time.map(time),
-        last_user_login_time: last_login.max().map(time),
+        last_user_login_time: machine.last_login_time.map(time),
         provider: cloud.as_ref().map(|cloud| cloud.provider.clone()).unwrap_or_default(),
         instance_id: instance_id.clone().unwrap_or_default(),
         // The firmware does not tell it, and nothing is asked over the network.
