@@ -1,10 +1,12 @@
-//! What the server gave this host to be told from the host whose disk it is a copy of.
+//! What the agent keeps over its restarts: when it was installed, and what the server gave this host to be told from the
+//! host whose disk it is a copy of.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 const FILE: &str = "identity.json";
@@ -13,6 +15,8 @@ const VERSION: u32 = 1;
 #[derive(Debug, Serialize, Deserialize)]
 struct Kept {
     version: u32,
+    /// When the agent was first asked for it.
+    installed_at: Option<DateTime<Utc>>,
     /// By tenant, in hexadecimal.
     distinct_ids: BTreeMap<u64, String>,
 }
@@ -34,28 +38,46 @@ impl Identity {
     /// Reads what was given for a tenant; empty where nothing was. A damaged file is an error: a clone that forgets what it
     /// is would speak under another host's id again.
     pub fn read(&self, app_id: u64) -> io::Result<Vec<u8>> {
-        let Some(kept) = self.load()? else { return Ok(Vec::new()) };
+        let kept = self.load()?;
         let Some(text) = kept.distinct_ids.get(&app_id) else { return Ok(Vec::new()) };
         hex::decode(text).map_err(|e| damaged(&self.directory.join(FILE), e))
     }
 
     /// Keeps what was given for a tenant, durably.
     pub fn keep(&self, app_id: u64, distinct_id: &[u8]) -> io::Result<()> {
-        let mut kept = self.load()?.unwrap_or(Kept { version: VERSION, distinct_ids: BTreeMap::new() });
+        let mut kept = self.load()?;
         kept.distinct_ids.insert(app_id, hex::encode(distinct_id));
+        self.save(&kept)
+    }
+
+    /// When the agent was installed: now, where the folder tells of no earlier time.
+    pub fn installed_at(&self) -> io::Result<DateTime<Utc>> {
+        let mut kept = self.load()?;
+        if let Some(time) = kept.installed_at {
+            return Ok(time);
+        }
+        let now = Utc::now();
+        kept.installed_at = Some(now);
+        self.save(&kept)?;
+        Ok(now)
+    }
+
+    fn save(&self, kept: &Kept) -> io::Result<()> {
         let temporary = self.directory.join("identity.json.tmp");
         let mut file = File::create(&temporary)?;
-        file.write_all(&serde_json::to_vec(&kept)?)?;
+        file.write_all(&serde_json::to_vec(kept)?)?;
         file.sync_all()?;
         fs::rename(&temporary, self.directory.join(FILE))?;
         File::open(&self.directory)?.sync_all()
     }
 
-    fn load(&self) -> io::Result<Option<Kept>> {
+    fn load(&self) -> io::Result<Kept> {
         let path = self.directory.join(FILE);
         match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| damaged(&path, e)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| damaged(&path, e)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                Ok(Kept { version: VERSION, installed_at: None, distinct_ids: BTreeMap::new() })
+            }
             Err(e) => Err(e),
         }
     }

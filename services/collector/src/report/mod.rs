@@ -197,7 +197,7 @@ impl Reporter {
         }
     }
 
-    /// Keeps what the server gives a clone in this folder.
+    /// Keeps what must survive a restart in this folder.
     #[must_use]
     pub fn keeping(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
@@ -225,10 +225,12 @@ impl Reporter {
         if hash.is_empty() && self.quuid.is_empty() {
             return Err(ReportError::NoIdentity);
         }
+        let mut installed_at = None;
         if let Some(identity) = &self.identity {
             self.distinct_id = identity.read(self.app_id).map_err(ReportError::State)?;
+            installed_at = Some(identity.installed_at().map_err(ReportError::State)?);
         }
-        let mut facts = convert::facts(snapshot, self.components.clone());
+        let mut facts = convert::facts(snapshot, installed_at, self.components.clone());
         facts.last_user_login_time.take_if(|_| self.accounts_off);
         let request = inventory::RegisterMachineRequest {
             app_id: self.app_id,

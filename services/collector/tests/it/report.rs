@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chrono::Utc;
 use cwpp_chassis::client::{Channel, ClientConfig};
 use cwpp_chassis::{Error, Reason};
 use cwpp_collector::authlog::Zone;
@@ -525,6 +526,24 @@ async fn nothing_is_reported_for_a_machine_that_another_agent_speaks_for() {
     services.0.lock().unwrap().contested = false;
     assert_eq!(reporter.heartbeat(&Load::default(), noon()).await.unwrap(), Heard::Well);
     assert_eq!(reporter.report(&snapshot).await.unwrap().written(), 1);
+}
+
+#[tokio::test]
+async fn an_agent_tells_when_it_was_installed_over_its_restarts() {
+    let (services, mut reporter, channel) = serve().await;
+    let (host, folder) = (host(1), tempfile::tempdir().unwrap());
+    let snapshot = snapshot(&host);
+    reporter.register(&snapshot).await.unwrap();
+    let before = Utc::now().timestamp();
+    for _ in 0..2 {
+        let mut anew = Reporter::new(7, None, channel.clone(), channel.clone());
+        anew = anew.keeping(Identity::open(folder.path()).unwrap());
+        anew.register(&snapshot).await.unwrap();
+    }
+    let registered = services.0.lock().unwrap().registered.clone();
+    let told: Vec<_> = registered.into_iter().map(|request| request.facts.unwrap().agent_install_time).collect();
+    assert_eq!((told[0], told[1]), (None, told[2]), "without a folder it is unknown");
+    assert!((before..=Utc::now().timestamp()).contains(&told[1].unwrap().seconds));
 }
 
 fn log(ports: std::ops::Range<u16>) -> String {

@@ -1,5 +1,6 @@
 //! The facts of the machine.
 
+use chrono::{DateTime, Utc};
 use cwpp_contracts::inventory::v1 as inventory;
 
 use super::time;
@@ -10,6 +11,7 @@ use crate::text;
 /// The facts of the machine.
 pub(in crate::report) fn facts(
     snapshot: &Snapshot,
+    installed_at: Option<DateTime<Utc>>,
     components: Vec<inventory::AgentComponent>,
 ) -> inventory::MachineFacts {
     let machine = &snapshot.machine;
@@ -30,7 +32,7 @@ pub(in crate::report) fn facts(
         kernel_version: short(machine.kernel.as_deref().unwrap_or_default(), 255),
         architecture: short(&machine.architecture, 63),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        agent_install_time: None,
+        agent_install_time: installed_at.map(time),
         boot_time: machine.boot_time.map(time),
         last_user_login_time: machine.last_login_time.map(time),
         provider: cloud.as_ref().map(|cloud| cloud.provider.clone()).unwrap_or_default(),
