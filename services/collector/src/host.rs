@@ -64,15 +64,17 @@ impl<'a> Host<'a> {
         self.programs.get_or_init(|| Programs::find(self.root, self.processes().ok()))
     }
 
+    /// What of its processes cannot be seen.
+    pub(crate) fn unseen(&self) -> Vec<String> {
+        self.processes().map_or_else(|_| vec!["/proc".to_owned()], Processes::unseen)
+    }
+
     /// An empty snapshot of a class that comes from what runs; failed when that cannot be seen.
     pub(crate) fn snapshot_of_running(&self, class: Class) -> ClassSnapshot {
         match self.processes() {
             Ok(processes) => {
                 let mut snapshot = ClassSnapshot::new(class);
-                snapshot.unread_sources.extend(processes.hidden().map(str::to_owned));
-                if self.programs().has_hidden() {
-                    snapshot.unread_sources.push("/proc/*/exe".to_owned());
-                }
+                snapshot.unread_sources.extend(processes.unseen());
                 snapshot
             }
             Err(e) if e.is_missing() => ClassSnapshot::failed(class, Outcome::NotPresent { reason: e.to_string() }),

@@ -106,15 +106,24 @@ impl Processes {
         self.by_pid.get(&pid).map(|&at| &self.all[at])
     }
 
-    /// What of them cannot be seen, if the first process cannot: it lives as long as the others do, so `/proc` hides those of
-    /// other users (`hidepid`).
-    pub fn hidden(&self) -> Option<&'static str> {
-        self.get(1).is_none().then_some("/proc: processes of other users are hidden")
+    /// What of them cannot be seen: those of other users, and the executables that are others' to see.
+    pub fn unseen(&self) -> Vec<String> {
+        let hidden = self.are_hidden().then(|| "/proc: processes of other users are hidden".to_owned());
+        let closed =
+            self.iter().filter(|process| !process.is_kernel && process.state != b'Z' && process.exe.is_none()).count();
+        let closed = (closed > 0).then(|| format!("/proc/*/exe of {closed} processes"));
+        hidden.into_iter().chain(closed).collect()
     }
 
-    /// How many ended while they were read, or could not be read at all.
+    /// True when `/proc` hides other users' processes (`hidepid`): the first process, which lives as long as the others do,
+    /// is not there.
+    fn are_hidden(&self) -> bool {
+        self.get(1).is_none()
+    }
+
+    /// How many ended while they were read; none where those that are hidden cannot be told from them.
     pub fn vanished(&self) -> usize {
-        self.vanished
+        if self.are_hidden() { 0 } else { self.vanished }
     }
 }
 

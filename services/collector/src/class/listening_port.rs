@@ -198,11 +198,10 @@ fn holders<'a>(
     snapshot: &mut ClassSnapshot,
 ) -> HashMap<u64, Vec<&'a Process>> {
     let mut holders: HashMap<u64, Vec<&Process>> = HashMap::new();
+    snapshot.unread_sources.extend(host.unseen());
     let Ok(processes) = host.processes() else {
-        snapshot.unread_sources.push("/proc".to_owned());
         return holders;
     };
-    snapshot.unread_sources.extend(processes.hidden().map(str::to_owned));
     let mut hidden = 0_usize;
     for process in processes.iter().filter(|process| !process.is_kernel) {
         match open_sockets(host.root(), process.pid) {

@@ -138,7 +138,7 @@ impl Class {
             Class::Account => account::read(host.root(), host.now()),
             Class::ListeningPort => listening_port::read(host),
             Class::Process => process::read(host),
-            Class::JarPackage => jar_package::read(host.root()),
+            Class::JarPackage => jar_package::read(host),
             Class::StartupService => startup_service::read(host.root()),
             Class::ScheduledTask => scheduled_task::read(host.root()),
             Class::EnvironmentVariable => environment_variable::read(host.root()),

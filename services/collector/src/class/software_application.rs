@@ -49,11 +49,8 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
             let outcome = if e.is_missing() { Outcome::NotPresent { reason } } else { Outcome::Unreadable { reason } };
             return ClassSnapshot::failed(Class::SoftwareApplication, outcome);
         }
-        snapshot.unread_sources.push("/proc".to_owned());
     }
-    if programs.has_hidden() {
-        snapshot.unread_sources.push("/proc/*/exe".to_owned());
-    }
+    snapshot.unread_sources.extend(host.unseen());
     let mut found: BTreeMap<(String, Option<String>, Option<String>), SoftwareApplication> = BTreeMap::new();
     for instance in programs.iter() {
         let mut fields = Fields { escaped: instance.escaped, truncated: Vec::new() };

@@ -62,7 +62,6 @@ impl Instance {
 #[derive(Debug, Default)]
 pub(crate) struct Programs {
     all: Vec<Instance>,
-    hidden: bool,
 }
 
 impl Programs {
@@ -75,18 +74,13 @@ impl Programs {
         self.iter().filter(move |instance| instance.product.name == name)
     }
 
-    /// True when the executables of some processes may not be seen.
-    pub(crate) fn has_hidden(&self) -> bool {
-        self.hidden
-    }
-
     /// Finds them; without processes only those that are installed.
     pub(crate) fn find(root: &Root, processes: Option<&Processes>) -> Self {
         let known = Known::new();
         let trees = processes.map(|processes| trees(&known, processes)).unwrap_or_default();
         let mut installed = installed::find(root, &known);
-        let running = || processes.into_iter().flat_map(Processes::iter).filter(|process| !process.is_kernel);
-        let exes = running().filter_map(|process| process.exe.as_deref());
+        let running = processes.into_iter().flat_map(Processes::iter).filter(|process| !process.is_kernel);
+        let exes = running.filter_map(|process| process.exe.as_deref());
         let wanted = exes.chain(installed.keys().map(String::as_bytes)).collect();
         let owners = system_package::owners(root, &wanted);
         let mut all = Vec::new();
@@ -103,8 +97,7 @@ impl Programs {
             installed.into_iter().map(|(path, product)| Instance::installed(root, path, product, &owners, &mut finder)),
         );
         all.sort_by(|a, b| (a.product.name, a.pid, &a.exe).cmp(&(b.product.name, b.pid, &b.exe)));
-        let hidden = running().any(|process| process.exe.is_none() && process.state != b'Z');
-        Programs { all, hidden }
+        Programs { all }
     }
 }
 

@@ -7,6 +7,7 @@ use std::process::Command;
 use cwpp_collector::class::{Class, ClassSnapshot, Item, JarKind, JarPackage, JarProcess, Outcome};
 
 use crate::archive::archive;
+use crate::proc_tree::Fake;
 use crate::{Host, tool};
 
 fn pom(group: &str, artifact: &str, version: &str) -> String {
@@ -199,10 +200,9 @@ fn archives_that_processes_hold_are_found_wherever_they_lie() {
     let host = Host::new()
         .with("opt/app.jar", &jar)
         .with("strange/place/hidden.jar", &jar)
-        .with("proc/77/comm", "java\n")
-        .with("proc/77/maps", "7f00-7f01 r--s 0 fe:01 12    /strange/place/hidden.jar\n7f01-7f02 r--p 0 0:0 0\n")
-        .with("proc/78/comm", "other\n");
-    fs::create_dir_all(host.path().join("proc/77/fd")).unwrap();
+        .process(&Fake { pid: 77, name: b"java", args: &[b"java"], ..Fake::default() })
+        .process(&Fake { pid: 78, name: b"other", args: &[b"other"], ..Fake::default() })
+        .with("proc/77/maps", "7f00-7f01 r--s 0 fe:01 12    /strange/place/hidden.jar\n7f01-7f02 r--p 0 0:0 0\n");
     for (target, path) in [
         ("/opt/app.jar", "proc/77/fd/4"),
         ("/dev/null", "proc/77/fd/0"),

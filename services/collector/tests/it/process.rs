@@ -223,13 +223,33 @@ fn a_process_has_its_names_its_package_and_its_container() {
 #[test]
 fn hidden_processes_are_told() {
     let seen = Fake { pid: 70, name: b"sh", args: &[b"sh"], exe: Some("/bin/sh"), ..Fake::default() };
-    let host = Host::new().started().process(&seen);
-    for class in [Class::Process, Class::DatabaseInstance, Class::WebService] {
-        let unread = host.read(class).unread_sources;
-        assert_eq!(unread, ["/proc: processes of other users are hidden"], "{class:?}");
+    let host = Host::new().started().process(&seen).with("proc/net/tcp", "header\n").with("proc/net/udp", "header\n");
+    // The numbers of others may be listed, and nothing more.
+    fs::create_dir(host.path().join("proc/71")).unwrap();
+    let readers = [
+        Class::Process,
+        Class::ListeningPort,
+        Class::SoftwareApplication,
+        Class::DatabaseInstance,
+        Class::WebService,
+        Class::WebSite,
+        Class::WebApplication,
+        Class::WebFramework,
+        Class::JarPackage,
+    ];
+    for class in readers {
+        let snapshot = host.read(class);
+        assert_eq!(snapshot.unread_sources, ["/proc: processes of other users are hidden"], "{class:?}");
+        assert_eq!(snapshot.skipped_count, 0, "{class:?}");
     }
     let host = host.process(&Fake { name: b"init", args: &[b"init"], exe: Some("/sbin/init"), ..Fake::default() });
-    assert!(host.read(Class::Process).unread_sources.is_empty());
+    for class in readers {
+        assert!(host.read(class).unread_sources.is_empty(), "{class:?}");
+    }
+    let host = host.process(&Fake { pid: 80, name: b"closed", args: &[b"closed"], ..Fake::default() });
+    for class in readers {
+        assert_eq!(host.read(class).unread_sources, ["/proc/*/exe of 1 processes"], "{class:?}");
+    }
 }
 
 #[test]

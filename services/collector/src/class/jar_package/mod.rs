@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use self::archive::{Archive, Budget, Bytes, Contents, Inner, Part};
 use self::meta::{Manifest, Pom};
 use super::{Class, ClassSnapshot, ITEM_CAP, Item, Outcome, purl};
-use crate::Root;
+use crate::Host;
 use crate::text::{self, Fields};
 
 const TEXT_CAP: usize = 255;
@@ -91,10 +91,12 @@ fn is_archive(name: &[u8]) -> bool {
         .any(|end| name.len() > end.len() && name[name.len() - end.len()..].eq_ignore_ascii_case(end))
 }
 
-pub(super) fn read(root: &Root) -> ClassSnapshot {
+pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
+    let root = host.root();
     let mut snapshot = ClassSnapshot::new(Class::JarPackage);
     let mut files = walk::files(root, &mut snapshot);
-    let mut loaded = walk::loaded(root);
+    snapshot.unread_sources.extend(host.unseen());
+    let mut loaded = host.processes().map(|processes| walk::loaded(root, processes)).unwrap_or_default();
     for path in loaded.keys() {
         if !files.contains_key(path)
             && let Ok(text) = std::str::from_utf8(path)

@@ -9,7 +9,8 @@ use walkdir::WalkDir;
 use super::{JarProcess, is_archive};
 use crate::Root;
 use crate::class::ClassSnapshot;
-use crate::text;
+use crate::process::Processes;
+use crate::text::{self, Fields};
 
 /// Folders that are walked, each within its file system.
 const ROOTS: [&str; 16] = [
@@ -39,6 +40,7 @@ const ENTRY_CAP: usize = 2_000_000;
 const FILE_CAP: usize = 100_000;
 /// Processes of one archive that are named.
 const PROCESS_CAP: usize = 64;
+const NAME_CAP: usize = 255;
 /// No table of mappings is read beyond this.
 const MAPS_CAP: usize = 16 << 20;
 
@@ -95,35 +97,33 @@ pub(super) fn files(root: &Root, snapshot: &mut ClassSnapshot) -> Files {
 
 /// The archives that processes of the host hold. Those of other mount namespaces see other files under the same
 /// names and are left out. A process that ends while it is looked at is none.
-pub(super) fn loaded(root: &Root) -> Loaded {
+pub(super) fn loaded(root: &Root, processes: &Processes) -> Loaded {
     let mut loaded = Loaded::new();
     let own = link(root, "/proc/1/ns/mnt");
-    for pid in root.list("/proc").unwrap_or_default() {
-        let Ok(number) = pid.parse::<u32>() else { continue };
-        let process = format!("/proc/{pid}");
-        let namespace = link(root, &format!("{process}/ns/mnt"));
+    for process in processes.iter().filter(|process| !process.is_kernel) {
+        let directory = format!("/proc/{}", process.pid);
+        let namespace = link(root, &format!("{directory}/ns/mnt"));
         if own.is_some() && namespace.is_some() && namespace != own {
             continue;
         }
         let mut held = BTreeSet::new();
-        for descriptor in root.list(&format!("{process}/fd")).unwrap_or_default() {
-            held.extend(link(root, &format!("{process}/fd/{descriptor}")).filter(|path| is_archive(path)));
+        for descriptor in root.list(&format!("{directory}/fd")).unwrap_or_default() {
+            held.extend(link(root, &format!("{directory}/fd/{descriptor}")).filter(|path| is_archive(path)));
         }
         // Old virtual machines map the archives of their own library and close them.
-        let program = link(root, &format!("{process}/exe")).unwrap_or_default();
-        if !held.is_empty() || program.ends_with(b"/java") {
-            let (maps, _) = root.read_head(&format!("{process}/maps"), MAPS_CAP).unwrap_or_default();
+        if !held.is_empty() || process.exe_name() == Some(b"java") {
+            let (maps, _) = root.read_head(&format!("{directory}/maps"), MAPS_CAP).unwrap_or_default();
             let paths = text::lines(&maps).filter_map(|(_, line)| line.splitn(6, |&byte| byte == b' ').nth(5));
             held.extend(paths.map(<[u8]>::trim_ascii_start).filter(|path| is_archive(path)).map(<[u8]>::to_vec));
         }
         if held.is_empty() {
             continue;
         }
-        let name = root.read_trimmed(&format!("{process}/comm")).unwrap_or_default();
+        let name = Fields::default().text("", &process.name, NAME_CAP);
         for path in held.into_iter().filter(|path| path.starts_with(b"/")) {
             let processes = loaded.entry(path).or_default();
             if processes.len() < PROCESS_CAP {
-                processes.push(JarProcess { pid: number, name: name.clone() });
+                processes.push(JarProcess { pid: process.pid, name: name.clone() });
             }
         }
     }

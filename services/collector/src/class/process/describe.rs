@@ -28,7 +28,6 @@ pub(crate) struct Describer {
     boot_time: Option<DateTime<Utc>>,
     names: Names,
     owners: HashMap<Vec<u8>, Owner>,
-    hidden: usize,
 }
 
 impl Describer {
@@ -39,20 +38,12 @@ impl Describer {
         // What runs in a container has the container's files, not the packages of the host.
         let on_host = processes.iter().filter(|process| process.container.is_none());
         let wanted: BTreeSet<&[u8]> = on_host.filter_map(|process| process.exe.as_deref()).collect();
-        let hidden =
-            processes.iter().filter(|process| !process.is_kernel && process.state != b'Z' && process.exe.is_none());
         Some(Describer {
             boot_id,
             boot_time: machine::boot_time(root),
             names: Names::read(root),
             owners: system_package::owners(root, &wanted),
-            hidden: hidden.count(),
         })
-    }
-
-    /// How many programs do not show their executable.
-    pub(super) fn hidden(&self) -> usize {
-        self.hidden
     }
 
     /// Describes a process; none when it ended before all of it was read, or started at no time there is.

@@ -118,10 +118,7 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
             None => snapshot.skip(&format!("/proc/{}/status", process.pid), 0, "the process ended while it was read"),
         }
     }
-    snapshot.unread_sources.extend(processes.hidden().map(str::to_owned));
-    if describer.hidden() > 0 {
-        snapshot.unread_sources.push(format!("/proc/*/exe of {} processes", describer.hidden()));
-    }
+    snapshot.unread_sources.extend(processes.unseen());
     digest::fill(host.root(), &mut items);
     items.sort_by_key(|item| (item.pid, item.start_ticks));
     snapshot.fill(items.into_iter().map(|item| Item::Process(Box::new(item))).collect());
