@@ -4,9 +4,10 @@ use std::cell::OnceCell;
 
 use chrono::{DateTime, Utc};
 
+use crate::class::system_package::Owners;
 use crate::class::{Class, ClassSnapshot, Describer, Names, Outcome, Sites};
 use crate::process::Processes;
-use crate::product::{Instance, Programs};
+use crate::product::{self, Installed, Instance, Programs};
 use crate::{ReadError, Root};
 
 /// One collection of one host.
@@ -15,6 +16,8 @@ pub struct Host<'a> {
     now: DateTime<Utc>,
     processes: OnceCell<Result<Processes, ReadError>>,
     describer: OnceCell<Option<Describer>>,
+    installed: OnceCell<Installed>,
+    owners: OnceCell<Owners>,
     programs: OnceCell<Programs>,
     sites: OnceCell<Sites>,
     names: OnceCell<Names>,
@@ -28,6 +31,8 @@ impl<'a> Host<'a> {
             now,
             processes: OnceCell::new(),
             describer: OnceCell::new(),
+            installed: OnceCell::new(),
+            owners: OnceCell::new(),
             programs: OnceCell::new(),
             sites: OnceCell::new(),
             names: OnceCell::new(),
@@ -59,9 +64,23 @@ impl<'a> Host<'a> {
         self.names.get_or_init(|| Names::read(self.root))
     }
 
+    /// The known products whose executable is on the disk.
+    pub(crate) fn installed(&self) -> &Installed {
+        self.installed.get_or_init(|| product::installed(self.root))
+    }
+
+    /// The packages of all executables that run, and of those of known products.
+    pub(crate) fn owners(&self) -> &Owners {
+        self.owners.get_or_init(|| {
+            let running = self.processes().into_iter().flat_map(Processes::iter);
+            let exes = running.filter_map(|process| process.exe.as_deref());
+            Owners::find(self.root, &exes.chain(self.installed().keys().map(String::as_bytes)).collect())
+        })
+    }
+
     /// The known products that run or are installed.
     pub(crate) fn programs(&self) -> &Programs {
-        self.programs.get_or_init(|| Programs::find(self.root, self.processes().ok()))
+        self.programs.get_or_init(|| Programs::find(self))
     }
 
     /// What of its processes cannot be seen.

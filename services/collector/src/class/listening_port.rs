@@ -13,7 +13,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::process::digest;
 use super::{Class, ClassSnapshot, Item, Outcome};
 use crate::process::Process;
 use crate::text;
@@ -199,6 +198,7 @@ fn holders<'a>(
 ) -> HashMap<u64, Vec<&'a Process>> {
     let mut holders: HashMap<u64, Vec<&Process>> = HashMap::new();
     snapshot.unread_sources.extend(host.unseen());
+    snapshot.unread_sources.extend_from_slice(host.owners().unread());
     let Ok(processes) = host.processes() else {
         return holders;
     };
@@ -231,11 +231,10 @@ fn holders<'a>(
 
 /// Describes the processes that hold sockets, by their ids; those that ended since are left out.
 fn describe(host: &Host<'_>, holders: &HashMap<u64, Vec<&Process>>) -> BTreeMap<u32, super::Process> {
-    let (Some(describer), Ok(processes)) = (host.describer(), host.processes()) else { return BTreeMap::new() };
+    let Some(describer) = host.describer() else { return BTreeMap::new() };
     let distinct: BTreeMap<u32, &Process> = holders.values().flatten().map(|process| (process.pid, *process)).collect();
-    let mut found: Vec<_> = distinct.values().filter_map(|process| describer.describe(processes, process)).collect();
-    digest::fill(host.root(), &mut found);
-    found.into_iter().map(|process| (process.pid, process)).collect()
+    let found = distinct.values().filter_map(|process| describer.describe(host, process));
+    found.map(|process| (process.pid, process)).collect()
 }
 
 /// The inodes of a process's open sockets.

@@ -51,6 +51,7 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
         }
     }
     snapshot.unread_sources.extend(host.unseen());
+    snapshot.unread_sources.extend_from_slice(host.owners().unread());
     let mut found: BTreeMap<(String, Option<String>, Option<String>), SoftwareApplication> = BTreeMap::new();
     for instance in programs.iter() {
         let mut fields = Fields { escaped: instance.escaped, truncated: Vec::new() };

@@ -109,6 +109,7 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
     if !snapshot.is_read() {
         return snapshot;
     }
+    snapshot.unread_sources.extend_from_slice(host.owners().unread());
     let mut found: BTreeMap<(WebServiceKind, Option<String>, Option<String>), WebService> = BTreeMap::new();
     for instance in host.programs().iter() {
         let Some(kind) = WebServiceKind::of(instance) else { continue };

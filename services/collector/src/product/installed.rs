@@ -23,9 +23,13 @@ const FOLDERS: [&str; 9] = [
 /// Programs that are many in one file: a link of another name to them is no product of its own.
 const MANY_IN_ONE: [&str; 3] = ["busybox", "toybox", "coreutils"];
 
-/// The products by the path of their executable, links followed.
-pub(super) fn find(root: &Root, known: &Known) -> BTreeMap<String, &'static Product> {
-    let mut found = BTreeMap::new();
+/// Products by the path of their executable, links followed.
+pub(crate) type Installed = BTreeMap<String, &'static Product>;
+
+/// Finds the products that are installed.
+pub(crate) fn find(root: &Root) -> Installed {
+    let known = Known::new();
+    let mut found = Installed::new();
     let base = root.resolve("/").unwrap_or_default();
     for folder in FOLDERS {
         for name in root.list(folder).unwrap_or_default() {

@@ -1,14 +1,14 @@
 //! Which known products run on the host: processes of one product that descend from each other are one instance.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 
 use super::known::{Known, loaded};
-use super::{Options, Product, installed, version};
-use crate::class::system_package::{self, Owner};
+use super::{Options, Product, version};
+use crate::class::system_package::Owners;
 use crate::process::{Process, Processes};
 use crate::text::Fields;
-use crate::{Root, redact};
+use crate::{Host, Root, redact};
 
 /// The most bytes of a path or an argument that are looked at.
 const TEXT_CAP: usize = 32 << 10;
@@ -75,26 +75,22 @@ impl Programs {
     }
 
     /// Finds them; without processes only those that are installed.
-    pub(crate) fn find(root: &Root, processes: Option<&Processes>) -> Self {
-        let known = Known::new();
-        let trees = processes.map(|processes| trees(&known, processes)).unwrap_or_default();
-        let mut installed = installed::find(root, &known);
-        let running = processes.into_iter().flat_map(Processes::iter).filter(|process| !process.is_kernel);
-        let exes = running.filter_map(|process| process.exe.as_deref());
-        let wanted = exes.chain(installed.keys().map(String::as_bytes)).collect();
-        let owners = system_package::owners(root, &wanted);
+    pub(crate) fn find(host: &Host<'_>) -> Self {
+        let (root, processes, owners) = (host.root(), host.processes().ok(), host.owners());
+        let trees = processes.map(|processes| trees(&Known::new(), processes)).unwrap_or_default();
+        let mut installed = host.installed().clone();
         let mut all = Vec::new();
         let mut finder = version::Finder::default();
         for (product, pid, pids) in trees {
             let Some(process) = processes.and_then(|processes| processes.get(pid)) else { continue };
-            let instance = Instance::running(root, process, product, pids, &owners, &mut finder);
+            let instance = Instance::running(root, process, product, pids, owners, &mut finder);
             if let Some(exe) = instance.exe.as_ref().filter(|_| !instance.is_foreign) {
                 installed.remove(exe);
             }
             all.push(instance);
         }
         all.extend(
-            installed.into_iter().map(|(path, product)| Instance::installed(root, path, product, &owners, &mut finder)),
+            installed.into_iter().map(|(path, product)| Instance::installed(root, path, product, owners, &mut finder)),
         );
         all.sort_by(|a, b| (a.product.name, a.pid, &a.exe).cmp(&(b.product.name, b.pid, &b.exe)));
         Programs { all }
@@ -123,8 +119,6 @@ fn trees(known: &Known, processes: &Processes) -> Vec<(&'static Product, u32, Ve
     }
     trees.into_iter().filter_map(|(pid, pids)| Some((*products.get(&pid)?, pid, pids))).collect()
 }
-
-type Owners = HashMap<Vec<u8>, Owner>;
 
 impl Instance {
     fn running(
@@ -155,7 +149,7 @@ impl Instance {
             .or_else(|| exe.as_deref().and_then(installed_in).map(str::to_owned));
         let (config, is_config_named) = config(product, &view, &options, home.as_deref(), cwd.as_deref());
         let is_own = !is_foreign && marker.is_none() && !process.exe_deleted;
-        let owner = process.exe.as_deref().filter(|_| is_own && loaded.is_none()).and_then(|exe| owners.get(exe));
+        let owner = process.exe.as_deref().filter(|_| is_own && loaded.is_none()).and_then(|exe| owners.of(exe));
         let version = owner.and_then(|owner| owner.version.as_deref()).map(|whole| version::upstream(whole).to_owned());
         let version = version.or_else(|| {
             // The running program itself, also where its file was replaced since; of a container by its own root, as
@@ -203,7 +197,7 @@ impl Instance {
         owners: &Owners,
         finder: &mut version::Finder,
     ) -> Self {
-        let owner = owners.get(path.as_bytes());
+        let owner = owners.of(path.as_bytes());
         let home = installed_in(&path).map(str::to_owned);
         let version = owner.and_then(|owner| owner.version.as_deref()).map(|whole| version::upstream(whole).to_owned());
         let version = version.or_else(|| {

@@ -8,6 +8,7 @@ mod options;
 mod table;
 mod version;
 
+pub(crate) use installed::{Installed, find as installed};
 pub(crate) use instance::{Instance, Programs};
 pub(crate) use options::Options;
 pub(crate) use table::PRODUCTS;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use cwpp_collector::class::{Class, ClassSnapshot, Item, ListeningPort, Outcome, TransportProtocol};
+use sha2::{Digest, Sha256};
 
 use crate::proc_tree::Fake;
 use crate::{Host, command, is_root, items, read_here};
@@ -180,6 +181,31 @@ fn a_shared_socket_is_the_oldest_process_of_each_program() {
         ]
     );
     assert_eq!(host.read(Class::ListeningPort).digest(), snapshot.digest());
+}
+
+#[test]
+fn a_port_has_the_digest_and_the_terminal_of_its_process() {
+    let program = Fake { name: b"web", args: &[b"web"], exe: Some("/usr/bin/web"), tty: 34_816, ..Fake::default() };
+    let host = tree()
+        .with("usr/bin/web", "the program")
+        .with("usr/bin/small", "x")
+        .process(&Fake { sockets: &[11], ..program.clone() })
+        .process(&Fake { pid: 8, exe: Some("/usr/bin/small"), ..program.clone() })
+        .process(&Fake { pid: 9, exe: Some("/usr/bin/large"), sockets: &[13], ..program });
+    // The budget is enough for it beside the other program that listens, but not beside all that run.
+    let large = std::fs::File::create(host.path().join("usr/bin/large")).unwrap();
+    large.set_len((128 << 20) - 11).unwrap();
+    let told = |class: Class| {
+        let items = host.read(class).items.into_iter().filter_map(|item| match item {
+            Item::Process(process) => Some((process.pid, process.sha256, process.terminal)),
+            Item::ListeningPort(port) => Some((port.pid?, port.sha256, port.terminal)),
+            _ => None,
+        });
+        items.collect::<BTreeSet<_>>()
+    };
+    let (sum, terminal) = (hex::encode(Sha256::digest("the program")), Some("pts/0".to_owned()));
+    assert_eq!(told(Class::ListeningPort), [(1, Some(sum), terminal.clone()), (9, None, terminal)].into());
+    assert!(told(Class::Process).is_superset(&told(Class::ListeningPort)));
 }
 
 #[test]

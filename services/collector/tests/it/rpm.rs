@@ -8,6 +8,9 @@ use rusqlite::Connection;
 use crate::proc_tree::Fake;
 use crate::{Host, command, items, tool};
 
+/// The tags of a file's name and of its folder, which are lists of strings.
+const FILES: [u32; 2] = [1117, 1118];
+
 /// A header as the database keeps it: strings by their tag, numbers by theirs.
 pub(crate) fn header(texts: &[(u32, &str)], numbers: &[(u32, u32)]) -> Vec<u8> {
     let (mut index, mut store) = (Vec::new(), Vec::new());
@@ -21,7 +24,7 @@ pub(crate) fn header(texts: &[(u32, &str)], numbers: &[(u32, u32)]) -> Vec<u8> {
         store.extend_from_slice(&number.to_be_bytes());
     }
     for (tag, text) in texts {
-        entry(*tag, 6, store.len());
+        entry(*tag, if FILES.contains(tag) { 8 } else { 6 }, store.len());
         store.extend_from_slice(text.as_bytes());
         store.push(0);
     }
@@ -34,13 +37,20 @@ fn package(name: &str, version: &str, release: &str) -> Vec<u8> {
     header(&[(1000, name), (1001, version), (1002, release), (1022, "x86_64")], &[])
 }
 
+/// A package with one file in `/usr/bin`.
+fn owning(name: &str, version: &str, file: &str) -> Vec<u8> {
+    let texts =
+        [(1000, name), (1001, version), (1002, "1"), (1022, "x86_64"), (FILES[0], file), (FILES[1], "/usr/bin/")];
+    header(&texts, &[(1116, 0)])
+}
+
 /// A database in the form of SQLite below `path`.
 fn database(host: &Host, path: &str, headers: &[&[u8]]) {
     let path = host.path().join(path);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let database = Connection::open(path).unwrap();
     database
-        .execute_batch("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB NOT NULL)")
+        .execute_batch("PRAGMA synchronous = OFF; CREATE TABLE Packages (hnum INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB NOT NULL)")
         .unwrap();
     for header in headers {
         database.execute("INSERT INTO Packages (blob) VALUES (?1)", [header]).unwrap();
@@ -59,7 +69,7 @@ fn names(snapshot: &ClassSnapshot) -> Vec<String> {
     packages(snapshot).into_iter().map(|package| format!("{}={}", package.name, package.version)).collect()
 }
 
-const SPEC: &str = "Name: tool\nVersion: 1.2\nRelease: 3\nEpoch: 2\nSummary: x\nLicense: MIT\nVendor: Example\nBuildArch: noarch\n%description\nx\n%package -n libtool-x\nSummary: y\n%description -n libtool-x\ny\n%install\nmkdir -p %{buildroot}/usr/bin\necho x > %{buildroot}/usr/bin/tool\n%files\n%files -n libtool-x\n/usr/bin/tool\n";
+const SPEC: &str = "Name: tool\nVersion: 1.2\nRelease: 3\nEpoch: 2\nSummary: x\nLicense: MIT\nVendor: Example\nBuildArch: noarch\n%description\nx\n%package -n libtool-x\nSummary: y\n%description -n libtool-x\ny\n%install\nmkdir -p %{buildroot}/bin\necho x > %{buildroot}/bin/tool\n%files\n%files -n libtool-x\n/bin/tool\n";
 
 #[test]
 fn a_database_that_rpm_itself_wrote_reads_as_rpm_reads_it() {
@@ -107,16 +117,62 @@ fn a_database_that_rpm_itself_wrote_reads_as_rpm_reads_it() {
     let host = host.process(&Fake { pid: 5, name: b"tool", exe: Some("/usr/bin/tool"), ..Fake::default() });
     let host = host.process(&Fake { pid: 6, name: b"other", exe: Some("/usr/bin/other"), ..Fake::default() });
     let snapshot = host.read(Class::Process);
-    let owner = |pid: u32| {
-        let found = snapshot.items.iter().find_map(|item| match item {
-            Item::Process(process) if process.pid == pid => Some(process),
-            _ => None,
-        });
-        let found = found.unwrap();
-        (found.package_name.clone(), found.package_version.clone())
-    };
-    assert_eq!(owner(5), (Some("libtool-x".into()), Some("2:1.2-3".into())));
-    assert_eq!(owner(6), (None, None));
+    assert_eq!(owner(&snapshot, 5), Some("libtool-x 2:1.2-3".to_owned()));
+    assert_eq!(owner(&snapshot, 6), None);
+}
+
+/// The package of a process, with its version.
+fn owner(snapshot: &ClassSnapshot, pid: u32) -> Option<String> {
+    let process = snapshot.items.iter().find_map(|item| match item {
+        Item::Process(process) if process.pid == pid => Some(process),
+        _ => None,
+    });
+    let process = process.unwrap();
+    Some(format!("{} {}", process.package_name.as_ref()?, process.package_version.as_deref().unwrap_or("?")))
+}
+
+/// Two programs that run.
+fn running(host: Host) -> Host {
+    let fake = |pid: u32, exe| Fake { pid, name: b"tool", args: &[b"tool"], exe: Some(exe), ..Fake::default() };
+    let host = host.started().with("proc/net/tcp", "header\n").with("proc/net/udp", "header\n");
+    host.process(&fake(1, "/usr/bin/tool-1")).process(&fake(2, "/usr/bin/tool-2"))
+}
+
+#[test]
+fn each_of_two_installed_versions_owns_its_files() {
+    let host = running(Host::new());
+    let headers = [owning("tool", "1", "tool-1"), owning("tool", "2", "tool-2")];
+    database(&host, "var/lib/rpm/rpmdb.sqlite", &[&headers[0], &headers[1]]);
+    let snapshot = host.read(Class::Process);
+    let owners = [1, 2].map(|pid| owner(&snapshot, pid).unwrap());
+    assert_eq!(owners, ["tool 1-1", "tool 2-1"]);
+    assert_eq!(snapshot.unread_sources, [""; 0]);
+}
+
+#[test]
+fn a_database_that_cannot_be_read_owns_nothing_and_is_told() {
+    let classes = [Class::Process, Class::ListeningPort, Class::SoftwareApplication];
+    let berkeley = running(Host::new()).with("var/lib/rpm/Packages", "x").with("usr/sbin/nginx", "x");
+    let torn = running(Host::new()).with("usr/sbin/nginx", "x");
+    for host in [&berkeley, &torn] {
+        let nginx = host.path().join("usr/sbin/nginx");
+        std::fs::set_permissions(nginx, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let headers: Vec<Vec<u8>> = (0..500).map(|n| owning("tool", &n.to_string(), &format!("tool-{n}"))).collect();
+    database(&torn, "var/lib/rpm/rpmdb.sqlite", &headers.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    assert_eq!(owner(&torn.read(Class::Process), 1), Some("tool 1-1".to_owned()));
+    let path = torn.path().join("var/lib/rpm/rpmdb.sqlite");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let end = bytes.len() - 8 * 4096;
+    bytes[end..].fill(0xff);
+    std::fs::write(&path, bytes).unwrap();
+    for (host, reason) in [(&berkeley, "/var/lib/rpm/Packages: "), (&torn, "/var/lib/rpm/rpmdb.sqlite: ")] {
+        for class in classes {
+            let unread = host.read(class).unread_sources;
+            assert!(unread.len() == 1 && unread[0].starts_with(reason), "{class:?}: {unread:?}");
+        }
+        assert_eq!(owner(&host.read(Class::Process), 1), None);
+    }
 }
 
 #[test]

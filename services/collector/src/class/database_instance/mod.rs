@@ -114,6 +114,7 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
     if !snapshot.is_read() {
         return snapshot;
     }
+    snapshot.unread_sources.extend_from_slice(host.owners().unread());
     let mut found: BTreeMap<Key, DatabaseInstance> = BTreeMap::new();
     for database in table::DATABASES {
         for instance in host.programs().of(database.product).filter(|instance| instance.is_running()) {

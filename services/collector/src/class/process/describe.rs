@@ -1,16 +1,13 @@
 //! What is known of a process beyond its own files: names of users, its container, its package.
 
-use std::collections::{BTreeSet, HashMap};
-
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::digest::Digests;
 use super::{BOOT_ID, Process, ProcessState};
-use crate::class::account::Names;
-use crate::class::system_package::{self, Owner};
 use crate::process::{Process as Running, Processes};
 use crate::redact;
 use crate::text::Fields;
-use crate::{Root, machine};
+use crate::{Host, Root, machine};
 
 const NAME_CAP: usize = 255;
 const PATH_CAP: usize = 4_096;
@@ -26,8 +23,7 @@ const TICKS_PER_SECOND: u64 = 100;
 pub(crate) struct Describer {
     boot_id: String,
     boot_time: Option<DateTime<Utc>>,
-    names: Names,
-    owners: HashMap<Vec<u8>, Owner>,
+    digests: Digests,
 }
 
 impl Describer {
@@ -35,28 +31,24 @@ impl Describer {
     pub(crate) fn read(root: &Root, processes: &Processes) -> Option<Self> {
         let boot_id = root.read_trimmed(BOOT_ID)?;
         uuid::Uuid::parse_str(&boot_id).ok()?;
-        // What runs in a container has the container's files, not the packages of the host.
-        let on_host = processes.iter().filter(|process| process.container.is_none());
-        let wanted: BTreeSet<&[u8]> = on_host.filter_map(|process| process.exe.as_deref()).collect();
-        Some(Describer {
-            boot_id,
-            boot_time: machine::boot_time(root),
-            names: Names::read(root),
-            owners: system_package::owners(root, &wanted),
-        })
+        Some(Describer { boot_id, boot_time: machine::boot_time(root), digests: Digests::of(root, processes) })
     }
 
     /// Describes a process; none when it ended before all of it was read, or started at no time there is.
-    pub(crate) fn describe(&self, processes: &Processes, process: &Running) -> Option<Process> {
+    pub(crate) fn describe(&self, host: &Host<'_>, process: &Running) -> Option<Process> {
         let uid = process.uid?;
         i64::try_from(process.start_ticks).ok()?;
         let mut fields = Fields::default();
         let name = fields.text("name", &name(process), NAME_CAP);
-        let parent =
-            processes.get(process.ppid).map(|parent| fields.text("parent_name", &self::name(parent), NAME_CAP));
+        let parent = host
+            .processes()
+            .ok()?
+            .get(process.ppid)
+            .map(|parent| fields.text("parent_name", &self::name(parent), NAME_CAP));
         let path = process.exe.as_ref().map(|exe| fields.text("path", exe, PATH_CAP));
         let command_line = redact::arguments(process.args(), &mut fields, "command_line", LINE_CAP);
-        let owner = process.exe.as_ref().filter(|_| process.container.is_none()).and_then(|exe| self.owners.get(exe));
+        // What runs in a container has the container's files, not the packages of the host.
+        let owner = process.exe.as_ref().filter(|_| process.container.is_none()).and_then(|exe| host.owners().of(exe));
         fields.truncated.dedup();
         Some(Process {
             pid: process.pid,
@@ -67,13 +59,13 @@ impl Describer {
             name,
             path,
             command_line,
-            user: self.names.user(uid),
+            user: host.names().user(uid),
             uid,
-            group: process.gid.map(|gid| self.names.group(gid)),
+            group: process.gid.map(|gid| host.names().group(gid)),
             start_time: self.start_time(process.start_ticks),
             terminal: terminal(process.tty),
             state: state(process.state),
-            sha256: None,
+            sha256: self.digests.get(process.pid),
             package_name: owner.map(|owner| owner.name.clone()),
             package_version: owner.and_then(|owner| owner.version.clone()),
             container_runtime: process.container.as_ref().and_then(|container| container.runtime).map(str::to_owned),

@@ -5,7 +5,7 @@
 //! executable, for an ordinary user) is absent.
 
 mod describe;
-pub(super) mod digest;
+mod digest;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -113,13 +113,13 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
     }
     let mut items: Vec<Process> = Vec::new();
     for process in processes.iter() {
-        match describer.describe(processes, process) {
+        match describer.describe(host, process) {
             Some(item) => items.push(item),
             None => snapshot.skip(&format!("/proc/{}/status", process.pid), 0, "the process ended while it was read"),
         }
     }
     snapshot.unread_sources.extend(processes.unseen());
-    digest::fill(host.root(), &mut items);
+    snapshot.unread_sources.extend_from_slice(host.owners().unread());
     items.sort_by_key(|item| (item.pid, item.start_ticks));
     snapshot.fill(items.into_iter().map(|item| Item::Process(Box::new(item))).collect());
     snapshot

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Class, ClassSnapshot, Item, Outcome};
 use crate::{ReadError, Root};
-pub(crate) use owner::{Owner, owners};
+pub(crate) use owner::{Owner, Owners};
 
 const TEXT_CAP: usize = 255;
 const ARCHITECTURE_CAP: usize = 63;
@@ -76,13 +76,13 @@ fn packages(root: &Root) -> Result<ClassSnapshot, ReadError> {
         other => Ok(other?),
     };
     let rpm = rpm::read(root, &mut snapshot)?;
-    let broken = |path: &str, reason| ReadError::of(path, std::io::Error::new(std::io::ErrorKind::InvalidData, reason));
     let items = match (dpkg, rpm) {
         (Err(missing), rpm::Found::Nothing) => return Err(missing),
-        (Err(_), rpm::Found::Unknown(path)) => return Err(broken(&path, "the form of Berkeley DB is not read")),
+        (Err(_), rpm::Found::Unknown(path)) => return Err(rpm::unknown_form(&path)),
         // The database of a host never is empty; that of a tool beside another manager is.
         (Err(_), rpm::Found::Packages(rpm)) if rpm.is_empty() => {
-            return Err(broken("rpm", "the database holds no package"));
+            let nothing = std::io::Error::new(std::io::ErrorKind::InvalidData, "the database holds no package");
+            return Err(ReadError::of("rpm", nothing));
         }
         (Err(_), rpm::Found::Packages(rpm)) => rpm,
         (Ok(dpkg), rpm::Found::Nothing) => dpkg,

@@ -1,10 +1,11 @@
 //! Which package a file belongs to, by dpkg's lists of files and those in rpm's database.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
-use super::rpm;
+use super::{dpkg, rpm};
 use crate::Root;
-use crate::class::Item;
+use crate::class::{Class, ClassSnapshot};
 
 const INFO: &str = "/var/lib/dpkg/info";
 /// Folders that a merged system reaches by two paths; the lists may name either.
@@ -19,42 +20,95 @@ pub(crate) struct Owner {
     pub(crate) version: Option<String>,
 }
 
-/// Finds the packages of the paths wanted; a path of no package is not in the answer. Every list is read once.
-pub(crate) fn owners(root: &Root, wanted: &BTreeSet<&[u8]>) -> HashMap<Vec<u8>, Owner> {
-    let spellings = spellings(root, wanted);
-    let mut found: HashMap<Vec<u8>, String> = HashMap::new();
-    if spellings.is_empty() {
-        return HashMap::new();
+/// The packages of files that were asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Owners {
+    pub(super) found: HashMap<Vec<u8>, Owner>,
+    pub(super) unread: Vec<String>,
+}
+
+impl Owners {
+    /// Finds the packages of the paths wanted. Every list is read once.
+    pub(crate) fn find(root: &Root, wanted: &BTreeSet<&[u8]>) -> Self {
+        let mut owners = Owners::default();
+        if wanted.is_empty() {
+            return owners;
+        }
+        let spellings = spellings(root, wanted);
+        owners.dpkg(root, &spellings);
+        match rpm::owners(root, &spellings) {
+            Ok(rpm) => {
+                for (path, owner) in rpm.found {
+                    owners.found.entry(path).or_insert(owner);
+                }
+                owners.unread.extend(rpm.unread);
+            }
+            Err(e) => owners.unread.push(e.to_string()),
+        }
+        owners
     }
-    for file in root.list(INFO).unwrap_or_default() {
-        let Some(package) = file.strip_suffix(".list") else { continue };
-        let Ok(list) = root.read(&format!("{INFO}/{file}")) else { continue };
-        for line in list.split(|&byte| byte == b'\n') {
-            if let Some(path) = spellings.get(line) {
-                found.entry(path.to_vec()).or_insert_with(|| package.to_owned());
+
+    /// The package of a file; none where it belongs to none, or to one whose list could not be read.
+    pub(crate) fn of(&self, path: &[u8]) -> Option<&Owner> {
+        self.found.get(path)
+    }
+
+    /// The lists that could not be read.
+    pub(crate) fn unread(&self) -> &[String] {
+        &self.unread
+    }
+
+    fn dpkg(&mut self, root: &Root, spellings: &HashMap<Vec<u8>, &[u8]>) {
+        let files = root.list(INFO).unwrap_or_else(|e| {
+            self.unread.extend((!e.is_missing()).then(|| e.to_string()));
+            Vec::new()
+        });
+        let (mut packages, mut torn) = (HashMap::new(), 0_usize);
+        for file in files {
+            let Some(package) = file.strip_suffix(".list") else { continue };
+            let list = match root.read(&format!("{INFO}/{file}")) {
+                Ok(list) => list,
+                Err(e) => {
+                    // Removed with its package since the folder was listed.
+                    torn += usize::from(!e.is_missing());
+                    continue;
+                }
+            };
+            for line in list.split(|&byte| byte == b'\n') {
+                if let Some(path) = spellings.get(line)
+                    && let Entry::Vacant(entry) = packages.entry(path.to_vec())
+                {
+                    entry.insert(package.to_owned());
+                }
             }
         }
-    }
-    let mut path = Vec::new();
-    rpm::files(root, |package, [folder, name]| {
-        path.clear();
-        path.extend_from_slice(folder);
-        path.extend_from_slice(name);
-        if let Some(path) = spellings.get(&path) {
-            let [name, architecture] = package.map(|text| crate::text::decode(text).0);
-            let package = format!("{name}:{architecture}");
-            found.entry(path.to_vec()).or_insert(package);
+        if torn > 0 {
+            self.unread.push(format!("{INFO}/*.list of {torn} packages"));
         }
-    });
-    if found.is_empty() {
-        return HashMap::new();
+        if packages.is_empty() {
+            return;
+        }
+        let versions = self.versions(root);
+        let owner = |package: String| {
+            let name = package.split(':').next().unwrap_or(&package).to_owned();
+            Owner { version: versions.get(&package).cloned(), name }
+        };
+        self.found = packages.into_iter().map(|(path, package)| (path, owner(package))).collect();
     }
-    let versions = versions(root);
-    let owner = |package: String| {
-        let name = package.split(':').next().unwrap_or(&package).to_owned();
-        Owner { version: versions.get(&package).cloned(), name }
-    };
-    found.into_iter().map(|(path, package)| (path, owner(package))).collect()
+
+    /// Versions of dpkg's packages by `name` and by `name:architecture`, as the lists are named.
+    fn versions(&mut self, root: &Root) -> HashMap<String, String> {
+        let mut versions = HashMap::new();
+        let packages = dpkg::read(root, &mut ClassSnapshot::new(Class::SystemPackage));
+        for package in packages.unwrap_or_else(|e| {
+            self.unread.push(e.to_string());
+            Vec::new()
+        }) {
+            versions.insert(format!("{}:{}", package.name, package.architecture), package.version.clone());
+            versions.entry(package.name).or_insert(package.version);
+        }
+        versions
+    }
 }
 
 /// Every path as the lists may write it, and what was asked for.
@@ -72,16 +126,4 @@ fn spellings<'a>(root: &Root, wanted: &BTreeSet<&'a [u8]>) -> HashMap<Vec<u8>, &
         }
     }
     spellings
-}
-
-/// Versions by `name` and by `name:architecture`, as the lists are named.
-fn versions(root: &Root) -> HashMap<String, String> {
-    let mut versions = HashMap::new();
-    for item in super::read(root).items {
-        if let Item::SystemPackage(package) = item {
-            versions.insert(format!("{}:{}", package.name, package.architecture), package.version.clone());
-            versions.entry(package.name).or_insert(package.version);
-        }
-    }
-    versions
 }

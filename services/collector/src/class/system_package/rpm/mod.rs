@@ -4,13 +4,14 @@ mod header;
 mod ndb;
 mod sqlite;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use chrono::DateTime;
 
 use self::header::Header;
-use super::{ARCHITECTURE_CAP, PURL_CAP, PackageKind, SystemPackage, TEXT_CAP};
+use super::{ARCHITECTURE_CAP, Owner, Owners, PURL_CAP, PackageKind, SystemPackage, TEXT_CAP};
 use crate::class::{ClassSnapshot, purl};
 use crate::machine::Machine;
 use crate::text::{self, Fields};
@@ -59,15 +60,45 @@ pub(super) fn read(root: &Root, snapshot: &mut ClassSnapshot) -> Result<Found, R
     }
 }
 
-/// Calls back with each package's name and architecture, and the folder and the name of each of its files. A database
-/// that cannot be read, or changes meanwhile, owns nothing.
-pub(super) fn files(root: &Root, mut each: impl FnMut([&[u8]; 2], [&[u8]; 2])) {
-    let Ok(Some(database)) = database(root) else { return };
-    let header = |_, bytes: Option<&[u8]>| {
-        let Some((bytes, header)) = bytes.and_then(|bytes| Some((bytes, header::parse(bytes)?))) else { return };
-        header::files(bytes, |folder, name| each([header.name, header.architecture], [folder, name]));
+/// Says that a database is in a form that is not read.
+pub(super) fn unknown_form(path: &str) -> ReadError {
+    ReadError::of(path, io::Error::new(io::ErrorKind::InvalidData, "the form of Berkeley DB is not read"))
+}
+
+/// Finds the packages that files belong to; `wanted` holds each path as lists may write it, with the path asked for.
+pub(super) fn owners(root: &Root, wanted: &HashMap<Vec<u8>, &[u8]>) -> Result<Owners, ReadError> {
+    let Some(database) = database(root)? else { return Ok(Owners::default()) };
+    if database.form == Form::Berkeley {
+        return Err(unknown_form(&database.path));
+    }
+    let found = RefCell::new((HashMap::new(), 0_usize));
+    let each = |_, bytes: Option<&[u8]>| {
+        let (owners, torn) = &mut *found.borrow_mut();
+        let Some((bytes, header)) = bytes.and_then(|bytes| Some((bytes, header::parse(bytes)?))) else {
+            *torn += 1;
+            return;
+        };
+        let mut path = Vec::new();
+        header::files(bytes, |folder, name| {
+            path.clear();
+            path.extend_from_slice(folder);
+            path.extend_from_slice(name);
+            if let Some(asked) = wanted.get(&path) {
+                owners.entry(asked.to_vec()).or_insert_with(|| owner(&header));
+            }
+        });
     };
-    _ = headers(root, &database, header, || ());
+    headers(root, &database, each, || *found.borrow_mut() = (HashMap::new(), 0))?;
+    let (found, torn) = found.into_inner();
+    let unread = (torn > 0).then(|| format!("{}: {torn} headers", database.path));
+    Ok(Owners { found, unread: unread.into_iter().collect() })
+}
+
+fn owner(header: &Header<'_>) -> Owner {
+    let mut fields = Fields::default();
+    let version = evr(header.epoch, header.version, header.release);
+    let version = (!header.version.is_empty()).then(|| fields.text("version", &version, TEXT_CAP));
+    Owner { name: fields.text("name", header.name, TEXT_CAP), version }
 }
 
 fn database(root: &Root) -> Result<Option<Database>, ReadError> {
@@ -113,7 +144,7 @@ fn headers(
 
 fn packages(root: &Root, database: &Database, snapshot: &mut ClassSnapshot) -> Result<Vec<SystemPackage>, ReadError> {
     let distribution = purl::Distribution::of(&Machine::operating_system(root));
-    let found = std::cell::RefCell::new((Packages::new(), Vec::new()));
+    let found = RefCell::new((Packages::new(), Vec::new()));
     let each = |number: i64, header: Option<&[u8]>| {
         let (packages, skipped) = &mut *found.borrow_mut();
         let line = usize::try_from(number).unwrap_or(0);
