@@ -9,10 +9,6 @@ use crate::Root;
 pub struct Load {
     /// Busy time of all processors since the last sample, 0–100; absent in the first sample.
     pub cpu_percent: Option<f64>,
-    /// How many processors there are.
-    pub cpu_count: Option<u32>,
-    /// The load average of the last minute.
-    pub load_average: Option<f64>,
     /// Memory in bytes.
     pub memory_total_bytes: Option<u64>,
     /// Memory that is not available to a new program, in bytes.
@@ -52,18 +48,12 @@ impl LoadSampler {
     pub fn sample(&mut self) -> Load {
         let mut load = Load::default();
         if let Some(stat) = self.root.read_trimmed("/proc/stat") {
-            load.cpu_count =
-                u32::try_from(stat.lines().filter(|line| is_processor(line)).count()).ok().filter(|&n| n > 0);
             let ticks = ticks(&stat);
             if let (Some((busy, all)), Some((last_busy, last_all))) = (ticks, self.last) {
                 load.cpu_percent = percent(busy.saturating_sub(last_busy), all.saturating_sub(last_all));
             }
             self.last = ticks;
         }
-        load.load_average = self
-            .root
-            .read_trimmed("/proc/loadavg")
-            .and_then(|text| text.split_whitespace().next().and_then(|word| word.parse().ok()));
         if let Some(info) = self.root.read_trimmed("/proc/meminfo") {
             load.memory_total_bytes = kibibytes(&info, "MemTotal:");
             load.memory_used_bytes = load
@@ -77,10 +67,6 @@ impl LoadSampler {
         }
         load
     }
-}
-
-fn is_processor(line: &str) -> bool {
-    line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// Busy and all ticks. Guest time is part of user time already.
