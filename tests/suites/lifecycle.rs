@@ -4,7 +4,8 @@ use anyhow::Context;
 use chrono::Utc;
 use cwpp_chassis::{Reason, status};
 use cwpp_collector::authlog::Zone;
-use cwpp_collector::report::Reporter;
+use cwpp_collector::command::{ServerArgs, UnregisterArgs};
+use cwpp_collector::report::{Identity, Reporter};
 use cwpp_collector::spool::Spool;
 use cwpp_collector::{Root, collect};
 use cwpp_contracts::incidents::v1::ListIncidentsRequest;
@@ -21,6 +22,7 @@ on_every_backend![
     a_terminated_tenant_leaves_no_row_and_a_certificate,
     a_cancelled_termination_leaves_everything,
     tenants_do_not_see_each_other,
+    an_agent_that_is_taken_away_is_uninstalled_until_it_comes_back,
 ];
 
 const ATTACK: &str =
@@ -143,5 +145,33 @@ async fn tenants_do_not_see_each_other(backend: Backend) -> anyhow::Result<()> {
     let list = |app_id| ListIncidentsRequest { app_id, ..Default::default() };
     assert!(incidents.list_incidents(list(2)).await?.into_inner().incidents.is_empty());
     assert!(!incidents.list_incidents(list(1)).await?.into_inner().incidents.is_empty());
+    world.end().await
+}
+
+async fn an_agent_that_is_taken_away_is_uninstalled_until_it_comes_back(backend: Backend) -> anyhow::Result<()> {
+    let world = World::new(backend).await?;
+    world.tenant(1).await?;
+    let (state, host) = (world.folder.path().join("agent"), world.folder.path().join("host"));
+    std::fs::create_dir_all(host.join("etc"))?;
+    std::fs::write(host.join("etc/machine-id"), "0123456789abcdef0123456789abcdef")?;
+    let snapshot = collect(&Root::new(host), Utc::now());
+    let reporter = Reporter::new(1, None, world.inventory()?, world.incidents()?);
+    let mut reporter = reporter.keeping(Identity::open(&state)?);
+    let machine_id = reporter.register(&snapshot).await?.machine_id;
+    let mut machines = machine_service_client::MachineServiceClient::new(world.inventory()?);
+    let mut machine = async || {
+        let request = GetMachineRequest { app_id: 1, machine_id: machine_id.clone() };
+        machines.get_machine(request).await?.into_inner().machine.context("a machine")
+    };
+    let installed = machine().await?;
+    assert_eq!(installed.agent_state(), AgentState::Online);
+    assert!(installed.facts.context("facts")?.agent_install_time.is_some());
+
+    let inventory = world.platform.inventory.target();
+    let server = ServerArgs { app_id: 1, inventory, token_file: None, ca_file: None, cert_file: None, key_file: None };
+    UnregisterArgs { server, state }.run().await?;
+    assert_eq!(machine().await?.agent_state(), AgentState::Uninstalled);
+    reporter.register(&snapshot).await?;
+    assert_eq!(machine().await?.agent_state(), AgentState::Online);
     world.end().await
 }

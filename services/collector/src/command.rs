@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use chrono::Utc;
@@ -90,21 +90,15 @@ fn class_of(name: &str) -> Result<Class, String> {
     Class::ALL.into_iter().find(|class| class.name() == name).ok_or_else(|| format!("the classes are {}", names()))
 }
 
-/// Reads this host and reports it: once, or on and on as an agent.
+/// The tenant, and how the services are reached.
 #[derive(Debug, Clone, clap::Args)]
-pub struct ReportArgs {
+pub struct ServerArgs {
     /// The tenant.
     #[arg(long, value_name = "ID", env = "CWPP_APP_ID")]
     pub app_id: u64,
     /// Where the inventory service is.
     #[arg(long, value_name = "URL", env = "CWPP_INVENTORY", default_value = "http://127.0.0.1:50051")]
     pub inventory: String,
-    /// Where the incidents service is.
-    #[arg(long, value_name = "URL", env = "CWPP_INCIDENTS", default_value = "http://127.0.0.1:50052")]
-    pub incidents: String,
-    /// The cloud's id of the instance, if there is one.
-    #[arg(long, value_name = "ID", env = "CWPP_QUUID")]
-    pub quuid: Option<String>,
     /// The file with the bearer token; read again when it changes.
     #[arg(long, value_name = "FILE", env = "CWPP_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
@@ -117,6 +111,33 @@ pub struct ReportArgs {
     /// The client's private key (PEM).
     #[arg(long, value_name = "FILE", env = "CWPP_KEY_FILE", requires = "cert_file")]
     pub key_file: Option<PathBuf>,
+}
+
+impl ServerArgs {
+    fn connect(&self, target: &str) -> anyhow::Result<Channel> {
+        let config = ClientConfig {
+            token_file: self.token_file.clone(),
+            ca_file: self.ca_file.clone(),
+            cert_file: self.cert_file.clone(),
+            key_file: self.key_file.clone(),
+            ..ClientConfig::default()
+        };
+        Channel::connect_lazy(target, &config)?.with_descriptor(cwpp_contracts::FILE_DESCRIPTOR_SET)
+    }
+}
+
+/// Reads this host and reports it: once, or on and on as an agent.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ReportArgs {
+    /// The tenant, and how the services are reached.
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// Where the incidents service is.
+    #[arg(long, value_name = "URL", env = "CWPP_INCIDENTS", default_value = "http://127.0.0.1:50052")]
+    pub incidents: String,
+    /// The cloud's id of the instance, if there is one.
+    #[arg(long, value_name = "ID", env = "CWPP_QUUID")]
+    pub quuid: Option<String>,
     /// The file tree to read.
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
@@ -126,8 +147,8 @@ pub struct ReportArgs {
     /// The directory in which the events wait; it must survive a restart.
     #[arg(long, value_name = "DIR")]
     pub spool: Option<PathBuf>,
-    /// The directory in which the agent keeps what the server gave it, should this host be a clone of another; that of the
-    /// spool unless told. It must survive a restart.
+    /// The directory in which the agent keeps when it was installed, which machine it is, and what the server gave it, should
+    /// this host be a clone of another; that of the spool unless told. It must survive a restart.
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
     /// Read and send everything once, then stop.
@@ -138,21 +159,11 @@ pub struct ReportArgs {
 impl ReportArgs {
     /// Reports once, or until the future is dropped.
     pub async fn run(&self) -> anyhow::Result<()> {
-        let config = ClientConfig {
-            token_file: self.token_file.clone(),
-            ca_file: self.ca_file.clone(),
-            cert_file: self.cert_file.clone(),
-            key_file: self.key_file.clone(),
-            ..ClientConfig::default()
-        };
-        let connect =
-            |target: &str| Channel::connect_lazy(target, &config)?.with_descriptor(cwpp_contracts::FILE_DESCRIPTOR_SET);
-        let (inventory, incidents) = (connect(&self.inventory)?, connect(&self.incidents)?);
-        let mut reporter = Reporter::new(self.app_id, self.quuid.clone(), inventory, incidents);
+        let (inventory, incidents) =
+            (self.server.connect(&self.server.inventory)?, self.server.connect(&self.incidents)?);
+        let mut reporter = Reporter::new(self.server.app_id, self.quuid.clone(), inventory, incidents);
         if let Some(directory) = self.state.as_ref().or(self.spool.as_ref()) {
-            let identity = Identity::open(directory)
-                .with_context(|| format!("cannot use {} as the state folder", directory.display()))?;
-            reporter = reporter.keeping(identity);
+            reporter = reporter.keeping(state(directory)?);
         }
         let root = Root::new(&self.root);
         let spool = match (&self.auth_log, &self.spool) {
@@ -166,4 +177,29 @@ impl ReportArgs {
         agent.run().await;
         Ok(())
     }
+}
+
+/// Tells that the agent was uninstalled, of the machine that it enrolled as its state folder says. The agent is stopped
+/// before.
+#[derive(Debug, Clone, clap::Args)]
+pub struct UnregisterArgs {
+    /// The tenant, and how the services are reached.
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// The directory in which the agent kept which machine it is (its `--state`, else its `--spool`).
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+}
+
+impl UnregisterArgs {
+    /// Tells it once.
+    pub async fn run(&self) -> anyhow::Result<()> {
+        let inventory = self.server.connect(&self.server.inventory)?;
+        let reporter = Reporter::new(self.server.app_id, None, inventory.clone(), inventory);
+        Ok(reporter.keeping(state(&self.state)?).unregister().await?)
+    }
+}
+
+fn state(directory: &Path) -> anyhow::Result<Identity> {
+    Identity::open(directory).with_context(|| format!("cannot use {} as the state folder", directory.display()))
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use cwpp_collector::command::{CollectArgs, ReportArgs};
+use cwpp_collector::command::{CollectArgs, ReportArgs, UnregisterArgs};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, Parser)]
@@ -14,12 +14,15 @@ enum Command {
     Collect(CollectArgs),
     /// Reads this host and reports it, on and on.
     Report(Box<ReportArgs>),
+    /// Tells that the agent was uninstalled.
+    Unregister(UnregisterArgs),
 }
 
 fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Collect(args) => args.run(std::io::stdout().lock()),
-        Command::Report(args) => report(&args),
+        Command::Report(args) => until_told(args.run()),
+        Command::Unregister(args) => until_told(args.run()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -32,12 +35,12 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn report(args: &ReportArgs) -> anyhow::Result<()> {
+async fn until_told(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tracing_subscriber::fmt().json().with_writer(std::io::stderr).init();
     let mut terminate = signal(SignalKind::terminate())?;
     // What is under way may be cut off at any place: reports are applied whole, and the spool commits what it did.
     tokio::select! {
-        result = args.run() => result,
+        result = work => result,
         _ = terminate.recv() => Ok(()),
         _ = tokio::signal::ctrl_c() => Ok(()),
     }

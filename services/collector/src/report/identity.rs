@@ -1,5 +1,5 @@
-//! What the agent keeps over its restarts: when it was installed, and what the server gave this host to be told from the
-//! host whose disk it is a copy of.
+//! What the agent keeps over its restarts: when it was installed, which machine it is, and what the server gave this host to
+//! be told from the host whose disk it is a copy of.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -19,6 +19,9 @@ struct Kept {
     installed_at: Option<DateTime<Utc>>,
     /// By tenant, in hexadecimal.
     distinct_ids: BTreeMap<u64, String>,
+    /// By tenant.
+    #[serde(default)]
+    machine_ids: BTreeMap<u64, String>,
 }
 
 /// The agent's state folder. Without one the host of a clone gets a new machine with each start of its agent.
@@ -62,6 +65,22 @@ impl Identity {
         Ok(now)
     }
 
+    /// Reads which machine of a tenant this host is, where that was kept.
+    pub fn machine_id(&self, app_id: u64) -> io::Result<Option<String>> {
+        Ok(self.load()?.machine_ids.remove(&app_id))
+    }
+
+    /// Keeps which machine of a tenant this host is, or that it is not settled.
+    pub fn keep_machine_id(&self, app_id: u64, machine_id: Option<&str>) -> io::Result<()> {
+        let mut kept = self.load()?;
+        if kept.machine_ids.get(&app_id).map(String::as_str) == machine_id {
+            return Ok(());
+        }
+        kept.machine_ids.remove(&app_id);
+        kept.machine_ids.extend(machine_id.map(|id| (app_id, id.to_owned())));
+        self.save(&kept)
+    }
+
     fn save(&self, kept: &Kept) -> io::Result<()> {
         let temporary = self.directory.join("identity.json.tmp");
         let mut file = File::create(&temporary)?;
@@ -76,7 +95,8 @@ impl Identity {
         match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| damaged(&path, e)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                Ok(Kept { version: VERSION, installed_at: None, distinct_ids: BTreeMap::new() })
+                let (distinct_ids, machine_ids) = (BTreeMap::new(), BTreeMap::new());
+                Ok(Kept { version: VERSION, installed_at: None, distinct_ids, machine_ids })
             }
             Err(e) => Err(e),
         }

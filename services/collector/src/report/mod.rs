@@ -251,9 +251,27 @@ impl Reporter {
             self.distinct_id = answer.distinct_id;
         }
         let machine_id = answer.machine.map(|machine| machine.machine_id).unwrap_or_default();
-        self.machine_id = (!machine_id.is_empty()).then(|| machine_id.clone());
+        self.machine_id = Some(machine_id).filter(|id| !id.is_empty());
         self.contested = answer.contested;
-        Ok(Registered { machine_id: self.enrolled()?, created: answer.created, contested: answer.contested })
+        let machine_id = self.enrolled()?;
+        if let Some(identity) = &self.identity {
+            let settled = (!answer.contested).then_some(machine_id.as_str());
+            identity.keep_machine_id(self.app_id, settled).map_err(ReportError::State)?;
+        }
+        Ok(Registered { machine_id, created: answer.created, contested: answer.contested })
+    }
+
+    /// Tells that the agent was uninstalled, of the machine that this or an earlier start of it enrolled. The machine stays
+    /// until it is enrolled again or deleted.
+    pub async fn unregister(&mut self) -> Result<(), ReportError> {
+        let kept = match &self.identity {
+            Some(identity) => identity.machine_id(self.app_id).map_err(ReportError::State)?,
+            None => None,
+        };
+        let machine_id = self.machine_id.take().or(kept).ok_or(ReportError::NotRegistered)?;
+        let request = inventory::UnregisterMachineRequest { app_id: self.app_id, machine_id };
+        self.machines.unregister_machine(request).await?;
+        Ok(())
     }
 
     /// Fails while another agent speaks for the machine as well.

@@ -33,6 +33,7 @@ const OTHER: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
 #[derive(Default)]
 struct Memory {
     registered: Vec<inventory::RegisterMachineRequest>,
+    unregistered: Vec<inventory::UnregisterMachineRequest>,
     digests: HashSet<(i32, Vec<u8>)>,
     disabled: HashSet<i32>,
     /// How often a class is wanted, and the classes of each negotiation.
@@ -98,9 +99,10 @@ impl MachineService for Services {
 
     async fn unregister_machine(
         &self,
-        _: Request<inventory::UnregisterMachineRequest>,
+        request: Request<inventory::UnregisterMachineRequest>,
     ) -> Answer<inventory::UnregisterMachineResponse> {
-        Err(Status::unimplemented(""))
+        self.0.lock().unwrap().unregistered.push(request.into_inner());
+        Ok(Response::new(inventory::UnregisterMachineResponse::default()))
     }
 
     async fn update_machines(
@@ -544,6 +546,25 @@ async fn an_agent_tells_when_it_was_installed_over_its_restarts() {
     let told: Vec<_> = registered.into_iter().map(|request| request.facts.unwrap().agent_install_time).collect();
     assert_eq!((told[0], told[1]), (None, told[2]), "without a folder it is unknown");
     assert!((before..=Utc::now().timestamp()).contains(&told[1].unwrap().seconds));
+}
+
+#[tokio::test]
+async fn an_agent_that_is_taken_away_says_so_of_its_own_machine_only() {
+    let (services, reporter, channel) = serve().await;
+    let folder = tempfile::tempdir().unwrap();
+    let keep = |reporter: Reporter| reporter.keeping(Identity::open(folder.path()).unwrap());
+    let anew = || keep(Reporter::new(7, None, channel.clone(), channel.clone()));
+    assert!(matches!(anew().unregister().await, Err(ReportError::NotRegistered)));
+    let snapshot = snapshot(&host(1));
+    let mut reporter = keep(reporter);
+    reporter.register(&snapshot).await.unwrap();
+    anew().unregister().await.unwrap();
+    let told = services.0.lock().unwrap().unregistered.clone();
+    assert_eq!(told, [inventory::UnregisterMachineRequest { app_id: 7, machine_id: MACHINE.to_owned() }]);
+    // A host that may be a clone does not speak for the machine.
+    services.0.lock().unwrap().contested = true;
+    reporter.register(&snapshot).await.unwrap();
+    assert!(matches!(anew().unregister().await, Err(ReportError::NotRegistered)));
 }
 
 fn log(ports: std::ops::Range<u16>) -> String {
