@@ -90,8 +90,8 @@ fn a_large_host_costs_less_than_20_seconds_and_96_mib() {
 }
 
 #[test]
-fn this_host_costs_less_than_64_mib() {
+fn this_host_costs_less_than_3_seconds_and_64_mib() {
     let lines = command(None, &["collect", "--json", "--cost"]);
     let (milliseconds, bytes) = cost(&lines);
-    assert!(milliseconds > 0 && bytes < 64 * MIB, "{milliseconds} ms, {bytes} bytes");
+    assert!(milliseconds < 3_000 && bytes < 64 * MIB, "{milliseconds} ms, {bytes} bytes");
 }
