@@ -81,6 +81,16 @@ pub fn command_line(text: &str) -> Cow<'_, str> {
     text
 }
 
+/// Replaces a value whose name says that it is a secret, or that is one by its looks.
+pub fn named(name: &str, value: &str) -> Cow<'static, str> {
+    let redacted = command_line(&format!("{name}={value}")).into_owned();
+    match redacted.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')) {
+        // One whose first word is a secret is one to its end, blanks or not.
+        Some(value) if !value.starts_with(MASK) => Cow::Owned(value.to_owned()),
+        _ => Cow::Borrowed(MASK),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -91,6 +101,19 @@ mod tests {
     fn other_shapes_are_another_revision() {
         let shapes = blake3::hash(SHAPES.join("\n").as_bytes()).to_hex();
         assert_eq!((REVISION, &shapes[..16]), (2, "cc303a3a7f8564eb"), "raise REVISION, and write both down here");
+    }
+
+    #[test]
+    fn a_value_is_a_secret_by_its_name_or_its_looks() {
+        for (name, value, wanted) in [
+            ("passphrase", "open sesame", MASK),
+            ("auth_token", "1", MASK),
+            ("url", "https://bob:hunter2@example.org", "https://bob:***@example.org"),
+            ("debug", "0", "0"),
+            ("debug", "", ""),
+        ] {
+            assert_eq!(named(name, value), wanted, "{name}={value}");
+        }
     }
 
     #[test]

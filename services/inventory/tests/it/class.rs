@@ -4,16 +4,54 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cwpp_chassis::Reason;
-use cwpp_contracts::common::v1::Page;
+use cwpp_contracts::common::v1::{Page, Sensitivity};
 use cwpp_contracts::inventory::v1::asset_item::Item;
 use cwpp_contracts::inventory::v1::*;
 use cwpp_inventory::asset::class::CLASSES;
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, ExtensionDescriptor, ReflectMessage, Value};
 
 use crate::fixture::{Which, item, narrowed, nonsense, questions, varied};
 use crate::world::*;
 
 fn every_class() -> Vec<AssetClass> {
     CLASSES.iter().map(|c| c.class()).collect()
+}
+
+/// Puts a secret into every text that the contract labels so, and into the links of plugins; notes where.
+fn with_secrets(item: &AssetItem, places: &mut BTreeSet<String>) -> AssetItem {
+    fn fill(message: &mut DynamicMessage, privacy: &ExtensionDescriptor, places: &mut BTreeSet<String>) {
+        for field in message.descriptor().fields().collect::<Vec<_>>() {
+            let options = field.options();
+            let label = options.get_extension(privacy);
+            let label = label.as_message().unwrap().get_field_by_name("sensitivity").unwrap().as_enum_number();
+            let is_secret = label == Some(Sensitivity::Secret as i32) || field.name() == "link";
+            match message.get_field_mut(&field) {
+                Value::Message(part) => fill(part, privacy, places),
+                Value::List(parts) => {
+                    for part in parts {
+                        if let Value::Message(part) = part {
+                            fill(part, privacy, places);
+                        }
+                    }
+                }
+                Value::String(text) if is_secret => {
+                    *text = "app --password=hunter2 https://bob:hunter2@example.org".into();
+                    places.insert(field.full_name().to_owned());
+                }
+                _ => {}
+            }
+        }
+    }
+    let pool = DescriptorPool::decode(cwpp_contracts::FILE_DESCRIPTOR_SET).unwrap();
+    let privacy = pool.get_extension_by_name("cwpp.common.v1.privacy").unwrap();
+    let whole = pool.get_message_by_name("cwpp.inventory.v1.AssetItem").unwrap();
+    let mut whole = DynamicMessage::decode(whole, &item.encode_to_vec()[..]).unwrap();
+    // Only what is set: the one class of the item.
+    let (class, _) = whole.fields().next().map(|(field, value)| (field, value.clone())).unwrap();
+    let Value::Message(inner) = whole.get_field_mut(&class) else { unreachable!("a class") };
+    fill(inner, &privacy, places);
+    AssetItem::decode(&whole.encode_to_vec()[..]).unwrap()
 }
 
 fn sorted(items: impl IntoIterator<Item = AssetItem>) -> Vec<String> {
@@ -156,6 +194,21 @@ both! {
         for class in every_class() {
             let offer = ClassDigest { asset_class: class.into(), digest: vec![1; 32], items: 30_001, found: 0 };
             assert_eq!(fields(w.negotiate(&host, vec![offer]).await), ["classes[0].items"], "{class:?}");
+        }
+    }
+
+    async fn no_secret_is_stored_wherever_the_contract_knows_of_one(w: World) {
+        let tenant = w.tenant().await;
+        let host = w.host(&tenant, "web-1").await;
+        let classes = every_class();
+        let mut places = BTreeSet::new();
+        let items: Vec<_> = classes.iter().map(|class| with_secrets(&item(*class, 1), &mut places)).collect();
+        assert!(places.len() >= 8, "{places:?}");
+        w.report(&host, &classes, &items).await;
+        for class in classes {
+            for asset in w.stored(&host, class).await {
+                assert!(!format!("{asset:?}").contains("hunter2"), "{asset:?}");
+            }
         }
     }
 

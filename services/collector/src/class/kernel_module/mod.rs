@@ -166,7 +166,9 @@ fn details(root: &Root, module: &mut KernelModule, hidden: &mut bool) {
                 match root.read_head(&format!("{parameters}/{name}"), TEXT_CAP + 1) {
                     Ok((value, _)) => {
                         let value = fields.text("parameters", value.trim_ascii_end(), TEXT_CAP);
-                        module.parameters.insert(fields.text("parameters", name.as_bytes(), TEXT_CAP), value);
+                        let name = fields.text("parameters", name.as_bytes(), TEXT_CAP);
+                        let value = cwpp_redaction::named(&name, &value).into_owned();
+                        module.parameters.insert(name, value);
                     }
                     Err(e) => *hidden |= !e.is_missing(),
                 }
