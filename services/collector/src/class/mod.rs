@@ -8,7 +8,7 @@ mod kernel_module;
 mod listening_port;
 mod process;
 mod purl;
-mod resource;
+pub(crate) mod resource;
 mod scheduled_task;
 mod software_application;
 mod startup_service;

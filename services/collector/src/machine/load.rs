@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Root;
+use crate::class::resource::disk;
 
 /// Processor, memory and disk load. What is unknown is absent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -13,21 +14,14 @@ pub struct Load {
     pub memory_total_bytes: Option<u64>,
     /// Memory that is not available to a new program, in bytes.
     pub memory_used_bytes: Option<u64>,
-    /// Size of the root file system in bytes.
-    pub disk_total_bytes: Option<u64>,
-    /// What of it is taken, in bytes.
-    pub disk_used_bytes: Option<u64>,
+    /// Space taken of the fullest disk, 0–100.
+    pub disk_percent: Option<f64>,
 }
 
 impl Load {
     /// Memory taken, 0–100.
     pub fn memory_percent(&self) -> Option<f64> {
         percent(self.memory_used_bytes?, self.memory_total_bytes?)
-    }
-
-    /// Root file system taken, 0–100.
-    pub fn disk_percent(&self) -> Option<f64> {
-        percent(self.disk_used_bytes?, self.disk_total_bytes?)
     }
 }
 
@@ -61,10 +55,7 @@ impl LoadSampler {
                 .zip(kibibytes(&info, "MemAvailable:"))
                 .map(|(total, available)| total.saturating_sub(available));
         }
-        if let Some(disk) = self.root.resolve("/").ok().and_then(|path| rustix::fs::statvfs(path).ok()) {
-            load.disk_total_bytes = Some(disk.f_blocks.saturating_mul(disk.f_frsize));
-            load.disk_used_bytes = Some(disk.f_blocks.saturating_sub(disk.f_bfree).saturating_mul(disk.f_frsize));
-        }
+        load.disk_percent = disk::fullest(&self.root);
         load
     }
 }

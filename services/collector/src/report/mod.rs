@@ -288,7 +288,7 @@ impl Reporter {
             observed_time: Some(convert::time(now)),
             cpu_percent: load.cpu_percent,
             memory_percent: load.memory_percent(),
-            disk_percent: load.disk_percent(),
+            disk_percent: load.disk_percent,
         };
         let request = inventory::HeartbeatRequest { app_id: self.app_id, heartbeats: vec![heartbeat] };
         let answer = self.machines.heartbeat(request).await?.into_inner();

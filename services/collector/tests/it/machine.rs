@@ -62,7 +62,7 @@ fn the_load_is_between_two_samples() {
     let first = sampler.sample();
     assert_eq!(first.cpu_percent, None);
     assert!(first.memory_total_bytes > first.memory_used_bytes);
-    assert!((0.0..=100.0).contains(&first.disk_percent().unwrap()));
+    assert!((0.0..=100.0).contains(&first.disk_percent.unwrap()));
     assert!(sampler.sample().cpu_percent.is_none_or(|percent| (0.0..=100.0).contains(&percent)));
 }
 

@@ -70,6 +70,14 @@ pub(super) fn read(root: &Root, snapshot: &mut ClassSnapshot) -> Result<Vec<Reso
     Ok(mounts.into_values().filter(holds_files).map(|mount| resource(root, &mount)).collect())
 }
 
+/// Returns how full the fullest is, 0 to 100.
+pub(crate) fn fullest(root: &Root) -> Option<f64> {
+    let (_, bytes) = host_table(root, "mountinfo").ok()?;
+    let mounts = text::lines(&bytes).filter_map(|(_, line)| mount(line)).filter(holds_files);
+    let spaces = mounts.filter_map(|mount| space(root, &mount)).filter(|(size, _)| *size > 0);
+    spaces.map(|(size, used)| used as f64 / size as f64 * 100.0).max_by(f64::total_cmp)
+}
+
 /// A line is id, parent, device, root, mount point, options, further fields, `-`, type, source, options.
 fn mount(line: &[u8]) -> Option<Mount<'_>> {
     let mut words = line.split(|&byte| byte == b' ');

@@ -3,7 +3,7 @@
 //! All three sources are the kernel's own and always there together; one that cannot be read makes the class
 //! unreadable, as its rows would be taken for gone.
 
-mod disk;
+pub(crate) mod disk;
 mod hardware;
 mod network;
 
