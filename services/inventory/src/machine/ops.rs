@@ -5,7 +5,7 @@ use cwpp_access::TenantScope;
 use cwpp_chassis::{Clock, Error, Reason, Result};
 use cwpp_contracts::common::v1::Page as WirePage;
 use cwpp_contracts::inventory::v1::{
-    AgentState, DeleteMachinesRequest, InstanceState, ListMachinesRequest, MachineFacts,
+    AgentState, AssetClass, DeleteMachinesRequest, InstanceState, ListMachinesRequest, MachineFacts,
 };
 use cwpp_storage::page::{self, Binding, Page};
 use cwpp_storage::{Db, HasTenant, StoreResult, TenantTx};
@@ -19,6 +19,7 @@ use super::removal::{self, Removed};
 use super::skew::Skew;
 use super::summary::{self, Summary};
 use super::{entity, liveness, load, store, tag, watch};
+use crate::collection;
 use crate::keyset::Cursor;
 
 /// How long a machine counts as online after it was seen.
@@ -361,7 +362,13 @@ async fn enrol(tx: &TenantTx, registration: &Registration, now: DateTime<Utc>) -
             watch::changed(tx, &ids).await?;
         }
         let contested = standing == Standing::Contested;
-        let row = match created || contested {
+        if own.facts.last_user_login_time.is_some() {
+            // A login is of the accounts, which the tenant may have switched off.
+            let settings = collection::store::settings(tx, &ids).await?;
+            let accounts = settings.get(&row.machine_id).map(|settings| settings.class(AssetClass::Account as i16));
+            own.facts.last_user_login_time.take_if(|_| accounts.is_some_and(|accounts| accounts.off));
+        }
+        let row = match contested {
             true => row,
             false => store::describe(tx, row, &own, now).await?,
         };

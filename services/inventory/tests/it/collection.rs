@@ -91,6 +91,22 @@ both! {
         assert_eq!(decided(w, &host, &items).await, ([Unchanged, Send], None));
     }
 
+    async fn a_login_is_not_kept_where_accounts_are_off(w: World) {
+        let tenant = w.tenant().await;
+        let mut agent = registration(&tenant, "web-1");
+        agent.facts.as_mut().unwrap().last_user_login_time = Some(timestamp(noon()));
+        let told = async |agent: &RegisterMachineRequest| {
+            w.register(agent.clone()).await.unwrap().machine.unwrap().facts.unwrap().last_user_login_time
+        };
+        assert_eq!(told(&agent).await, Some(timestamp(noon())));
+        let off = ClassCollection { asset_class: AssetClass::Account.into(), ..Default::default() };
+        put(w, &tenant, Uuid::now_v7(), (MachineScopeKind::All, &[]), CollectionSettings { classes: vec![off] }, 1).await;
+        assert_eq!(told(&agent).await, None);
+        assert_eq!(told(&agent).await, None);
+        agent.quuid = "web-2".into();
+        assert_eq!(told(&agent).await, None, "nor of a new machine");
+    }
+
     async fn settings_hold_for_the_machines_that_they_cover_and_off_wins(w: World) {
         let tenant = w.tenant().await;
         let (one, two) = (w.host(&tenant, "web-1").await, w.host(&tenant, "web-2").await);
