@@ -11,10 +11,10 @@ use cwpp_inventory::asset::{count, fold, remove, store};
 use cwpp_storage::Db;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
 use uuid::Uuid;
 
 use crate::fixture::item;
+use crate::property::runner;
 use crate::world::*;
 
 const CLASSES: [AssetClass; 2] = [AssetClass::Account, AssetClass::SystemPackage];
@@ -143,7 +143,7 @@ both! {
             hosts.push(w.host(&tenant, &format!("host-{n}")).await);
         }
         let db = w.db().await;
-        let mut runner = TestRunner::deterministic();
+        let mut runner = runner();
         for round in 0..40 {
             let step = step().new_tree(&mut runner).unwrap().current();
             match &step {
