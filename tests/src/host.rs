@@ -181,6 +181,12 @@ impl Host {
         Ok(assets.into_iter().filter_map(|asset| named(asset.item?)).collect())
     }
 
+    /// Counts all that is stored of its tenant anew, and returns where the kept counts differ.
+    pub async fn differences(&mut self) -> Result<Vec<CountDifference>, Status> {
+        let request = CheckAssetCountsRequest { app_id: self.app_id, repair: false };
+        Ok(self.assets.check_asset_counts(request).await?.into_inner().differences)
+    }
+
     /// Returns the counts of the classes that have any, of the machine and of its tenant.
     pub async fn counted(&mut self) -> anyhow::Result<[BTreeMap<i32, u64>; 2]> {
         let of = |machine_id: String| ListAssetCountsRequest { app_id: self.app_id, machine_id };

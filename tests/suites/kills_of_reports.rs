@@ -1,13 +1,16 @@
 //! Inventory or its database dies in the midst of a report, at a fault point: the old snapshot or the new one, whole.
+//! Nor does it matter where a removal of a machine or a fold of the counts is cut: the counts are those of the rows.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use cwpp_chassis::client::ClientConfig;
+use cwpp_contracts::configuration::v1::Tenant;
 use cwpp_contracts::erasure::v1::OpenTenantRequest;
 use cwpp_contracts::erasure::v1::erasure_service_client::ErasureServiceClient;
-use cwpp_contracts::inventory::v1::{AssetClass, ClassResult};
+use cwpp_contracts::inventory::v1::machine_service_client::MachineServiceClient;
+use cwpp_contracts::inventory::v1::{AssetClass, ClassResult, DeleteMachinesRequest};
 use cwpp_tests::host::{Content, Host};
 use cwpp_tests::mysqld::Mysqld;
 use cwpp_tests::process::Process;
@@ -38,13 +41,29 @@ enum Victim {
 }
 
 async fn inventory(server: String) -> anyhow::Result<Services> {
-    let settings = |_: &str| vec![("admin.check_interval", "100ms".to_owned())];
+    inventory_that_does(server, &[]).await
+}
+
+/// Starts inventory with these of its jobs due at any moment.
+async fn inventory_that_does(server: String, jobs: &'static [&'static str]) -> anyhow::Result<Services> {
+    let settings = move |_: &str| {
+        let often = jobs.iter().map(|interval| (*interval, "200ms".to_owned()));
+        often.chain([("admin.check_interval", "100ms".to_owned())]).collect()
+    };
     Services::start_inventory(Plan { settings: Box::new(settings), faults: true, ..Plan::on(server) }).await
 }
 
-async fn open(services: &Services, app_id: u64) -> anyhow::Result<()> {
-    let request = OpenTenantRequest { app_id, incarnation: Uuid::now_v7().to_string() };
+async fn open(services: &Services, app_id: u64) -> anyhow::Result<Tenant> {
+    let incarnation = Uuid::now_v7().to_string();
+    let request = OpenTenantRequest { app_id, incarnation: incarnation.clone() };
     ErasureServiceClient::new(services.channel("inventory")?).open_tenant(request).await?;
+    Ok(Tenant { app_id, incarnation, ..Default::default() })
+}
+
+/// Recounts all rows: items and machines, of classes, days, values and the machine itself.
+async fn counts_are_right(host: &mut Host) -> anyhow::Result<()> {
+    let found = host.differences().await?;
+    ensure!(found.is_empty(), "counts are not those of the rows: {found:?}");
     Ok(())
 }
 
@@ -60,6 +79,7 @@ async fn whole(host: &mut Host) -> anyhow::Result<bool> {
         (AssetClass::SystemPackage as i32, there.packages.len() as u64),
     ]);
     ensure!(host.counted().await? == [counts.clone(), counts], "the counts of the machine and of the tenant");
+    counts_are_right(host).await?;
     Ok(is_new)
 }
 
@@ -157,7 +177,86 @@ async fn a_class_that_is_killed_between_its_slices_is_taken_for_neither_and_come
     for counts in counted {
         assert_eq!(counts.values().sum::<u64>(), stored.len() as u64, "the counts agree with the rows all the same");
     }
+    counts_are_right(&mut host).await?;
     host.report(&LARGE).await?;
     ensure!(host.has(&LARGE).await? && host.stored().await? == LARGE.listed(), "the report is repeated");
+    services.end().await
+}
+
+/// Where a removal of 2,500 packages is held, behind so many passes; a chunk is 1,000 rows.
+const REMOVALS: [(usize, &str); 6] = [
+    (0, "removal.taken"),
+    (0, "removal.written"),
+    (1, "removal.written"),
+    (2, "removal.written"),
+    (0, "removal.committed"),
+    (1, "removal.committed"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_killed_at_any_point_of_a_removal_goes_on_with_it_and_counts_right() -> anyhow::Result<()> {
+    const LARGE: Content = Content { accounts: 0..30, packages: 0..2500, version: "1.0" };
+    let mut services = inventory_that_does(mysql_server()?, &["machines.sweep_interval"]).await?;
+    for (n, (passes, point)) in REMOVALS.into_iter().enumerate() {
+        let tenant = open(&services, 200 + n as u64).await?;
+        let channel = services.channel("inventory")?;
+        // One that goes, and one that stays and has some of the same.
+        let mut removed = Host::enrol(channel.clone(), tenant.app_id, "web-1").await?;
+        let mut stays = Host::enrol(channel.clone(), tenant.app_id, "web-2").await?;
+        removed.report(&LARGE).await?;
+        stays.report(&NEW).await?;
+        let client = ClientConfig { max_attempts: 1, ..Default::default() };
+        let mut machines = MachineServiceClient::new(services.channel_as("inventory", &client)?);
+        let machine_ids = vec![removed.machine_id.clone()];
+        let request = DeleteMachinesRequest { app_id: tenant.app_id, machine_ids, ..Default::default() };
+        let there = services.faults("inventory")?.hold_after(passes, point);
+        let call = tokio::spawn(async move { machines.delete_machines(request).await });
+        let held = there.reached(PATIENCE).await?;
+        services.kill("inventory").await?;
+        drop(held);
+        ensure!(call.await?.is_err(), "{passes} {point}: a process that is dead has answered");
+        counts_are_right(&mut stays).await.with_context(|| format!("{passes} {point}"))?;
+
+        let start = Instant::now();
+        while services.rows("inventory", &tenant).await?.iter().any(|t| t.table == "machine_removal") {
+            counts_are_right(&mut stays).await.with_context(|| format!("{passes} {point}"))?;
+            ensure!(start.elapsed() < PATIENCE, "{passes} {point}: the removal does not go on");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let rows = services.rows("inventory", &tenant).await?;
+        let of = |table: &str| rows.iter().find(|t| t.table == table).map_or(0, |t| t.rows);
+        let left = ["asset_account", "asset_system_package", "asset_snapshot", "machine"].map(of);
+        let those = [NEW.accounts.len() as u64, NEW.packages.len() as u64, 2, 1];
+        ensure!(left == those, "{passes} {point}: left are {left:?}, of the other machine are {those:?}");
+        ensure!(whole(&mut stays).await?, "{passes} {point}: the other machine");
+    }
+    services.end().await
+}
+
+/// What a fold merges is neither lost nor counted twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_killed_in_a_fold_counts_right() -> anyhow::Result<()> {
+    let mut services = inventory_that_does(mysql_server()?, &["counts.fold_interval"]).await?;
+    // Of the first class, of the second, and between the two.
+    for (n, (passes, point)) in
+        [(0, "counts.folded"), (1, "counts.folded"), (0, "counts.committed")].into_iter().enumerate()
+    {
+        let tenant = open(&services, 300 + n as u64).await?;
+        let mut host = Host::enrol(services.channel("inventory")?, tenant.app_id, "web-1").await?;
+        let there = services.faults("inventory")?.hold_after(passes, point);
+        host.report(&OLD).await?;
+        let held = there.reached(PATIENCE).await?;
+        services.kill("inventory").await?;
+        drop(held);
+        ensure!(!whole(&mut host).await?, "{passes} {point}: what was reported before");
+        host.report(&NEW).await?;
+        ensure!(whole(&mut host).await?, "{passes} {point}: what is reported next");
+        let start = Instant::now();
+        while services.rows("inventory", &tenant).await?.iter().any(|t| t.table == "asset_count_delta") {
+            ensure!(start.elapsed() < PATIENCE, "{passes} {point}: the fold does not go on");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        ensure!(whole(&mut host).await?, "{passes} {point}: all is folded");
+    }
     services.end().await
 }

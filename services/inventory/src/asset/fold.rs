@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use cwpp_access::{AppId, Job, SystemScope, TenantScope};
 use cwpp_chassis::{Reason, Result};
-use cwpp_storage::Db;
-use cwpp_storage::lease;
+use cwpp_storage::{Db, StoreResult, TenantTx, fault, lease};
 use uuid::Uuid;
 
 use super::count;
@@ -40,9 +39,12 @@ pub async fn once(db: &Db, scope: &SystemScope) -> Result<()> {
 /// Folds what is pending of a class.
 pub async fn all(db: &Db, scope: &TenantScope, class: i16) -> Result<()> {
     loop {
-        match db.write(scope, |tx| async move { count::fold(&tx, class).await }).await {
+        match db.write(scope, |tx| async move { step(&tx, class).await }).await {
             Ok(0) => return Ok(()),
-            Ok(rows) => metrics::counter!("inventory_count_deltas_folded_total").increment(rows),
+            Ok(rows) => {
+                metrics::counter!("inventory_count_deltas_folded_total").increment(rows);
+                fault::point("counts", "committed").await;
+            }
             // Not to be written any more.
             Err(e)
                 if matches!(
@@ -55,4 +57,13 @@ pub async fn all(db: &Db, scope: &TenantScope, class: i16) -> Result<()> {
             Err(e) => return Err(e),
         }
     }
+}
+
+/// Does the work of one transaction.
+async fn step(tx: &TenantTx, class: i16) -> StoreResult<u64> {
+    let rows = count::fold(tx, class).await?;
+    if rows > 0 {
+        fault::point("counts", "folded").await;
+    }
+    Ok(rows)
 }

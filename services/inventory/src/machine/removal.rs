@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use cwpp_access::{AppId, SystemScope, TenantScope};
 use cwpp_chassis::{Reason, Result, deadline};
 use cwpp_contracts::inventory::v1::DeleteMachinesRequest;
-use cwpp_storage::{Db, Once, Registry, StoreResult, SystemRead, TenantRead, TenantTx, Tenanted, erase_machine};
+use cwpp_storage::{Db, Once, Registry, StoreResult, SystemRead, TenantRead, TenantTx, Tenanted, erase_machine, fault};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::LockType;
 use sea_orm::{IntoActiveModel, QueryOrder, QuerySelect};
@@ -94,6 +94,7 @@ pub async fn delete(
         Once::Replayed(machines) => Removed { machines, assets: None },
     };
     db.feed_grew();
+    fault::point("removal", "taken").await;
     drain(db, scope, &removed.machines).await;
     Ok(removed)
 }
@@ -139,7 +140,7 @@ async fn drain(db: &Db, scope: &TenantScope, ids: &[Uuid]) {
             }
             match db.write(scope, |tx| async move { chunk(&tx, db.registry(), *id).await }).await {
                 Ok(true) => break,
-                Ok(false) => {}
+                Ok(false) => fault::point("removal", "committed").await,
                 Err(error) => {
                     tracing::info!(error = ?error, "the rows of a removed machine are left to the job");
                     return;
@@ -158,6 +159,7 @@ pub async fn chunk(tx: &TenantTx, registry: &Registry, machine_id: Uuid) -> Stor
         return Ok(true);
     }
     let mut room = remove::machine(tx, machine_id, CHUNK).await?;
+    fault::point("removal", "written").await;
     if room == 0 {
         return Ok(false);
     }
