@@ -39,6 +39,33 @@ fn the_contracts_compile_and_keep_their_options() {
     assert!(contract.messages().count() > 80);
 }
 
+/// Masking is the permit's, so an adapter of any kind that hands its reply to it masks it.
+#[test]
+fn no_adapter_of_any_kind_answers_but_through_the_permit() {
+    let contract = cwpp_codegen::compile(Path::new("../../../proto")).expect("complete");
+    let folder = tempfile::tempdir().expect("a folder");
+    cwpp_codegen::operations(&contract, folder.path()).expect("written");
+    let code = fs::read_to_string(folder.path().join("operations.rs")).expect("the file");
+    let adapters =
+        code.split("    async fn ").filter_map(|text| text.split_once("\n    }\n")).map(|(adapter, _)| adapter);
+    let adapters: Vec<&str> = adapters.filter(|text| text.contains("request: ::tonic::Request<")).collect();
+    assert_eq!(adapters.len(), contract.methods().len());
+    for adapter in &adapters {
+        let reply = if adapter.contains("Response<Self::") { "stream(reply)" } else { "reply(reply).await?" };
+        assert!(adapter.contains(&format!("Ok(::tonic::Response::new(permitted.permit.{reply}))")), "{adapter}");
+        assert_eq!(adapter.matches("Response::new(").count(), 1, "{adapter}");
+    }
+    assert!(adapters.iter().any(|text| text.contains("Request<::tonic::Streaming<")), "one of them takes a stream");
+}
+
+#[test]
+fn a_method_that_takes_a_stream_writes_and_nobody_without_a_grant_gets_its_reply() {
+    let contract = cwpp_codegen::compile(Path::new("../../../proto")).expect("complete");
+    for method in contract.methods() {
+        assert!(!method.descriptor().is_client_streaming() || method.action != "Read", "{}", method.path());
+    }
+}
+
 #[test]
 fn a_field_without_a_label_stops_the_build() {
     let error = compile_edited(ACCOUNT, |text| text.replacen(LABEL, "", 1)).expect_err("incomplete");
