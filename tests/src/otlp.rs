@@ -23,6 +23,8 @@ pub struct ReceivedSpan {
     pub parent_span_id: Vec<u8>,
     /// Its attributes as text.
     pub attributes: Vec<(String, String)>,
+    /// What was logged in it: names and attributes as text.
+    pub events: Vec<(String, Vec<(String, String)>)>,
 }
 
 /// Receives spans until it is dropped.
@@ -55,6 +57,7 @@ impl TraceService for Sink {
                     span_id: span.span_id,
                     parent_span_id: span.parent_span_id,
                     attributes: texts(span.attributes),
+                    events: span.events.into_iter().map(|e| (e.name, texts(e.attributes))).collect(),
                 });
             }
         }

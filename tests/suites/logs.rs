@@ -1,4 +1,5 @@
-//! What the services write into their logs: each line whole, and nothing of what was sent about persons.
+//! What the services write into their logs and traces: each line whole, and nothing of what was sent about persons, or of who
+//! sent it.
 
 use anyhow::{Context, ensure};
 use cwpp_chassis::{Reason, status};
@@ -13,11 +14,17 @@ use cwpp_contracts::incidents::v1::{AuthEvent, AuthOutcome, ListIncidentsRequest
 use cwpp_contracts::inventory::v1::asset_service_client::AssetServiceClient;
 use cwpp_contracts::inventory::v1::machine_service_client::MachineServiceClient;
 use cwpp_contracts::inventory::v1::*;
-use cwpp_contracts::retention::v1::DeletionState;
+use cwpp_contracts::retention::v1::retention_service_client::RetentionServiceClient;
+use cwpp_contracts::retention::v1::{DeletionState, TerminateSubscriptionRequest};
 use cwpp_tests::host::{Host, account};
-use cwpp_tests::services::{Plan, Services};
-use cwpp_tests::world::{PATIENCE, mysql_server};
+use cwpp_tests::issuer::{Issuer, claims};
+use cwpp_tests::otlp::Receiver;
+use cwpp_tests::services::{Plan, Services, Setting};
+use cwpp_tests::world::{PATIENCE, SERVICES, mysql_server};
+use serde_json::{Value, json};
 use uuid::Uuid;
+
+use crate::tokens::{Guarded, ask};
 
 /// Numbers that stand nowhere else.
 const TENANT: u64 = 918_273_645_546;
@@ -155,11 +162,8 @@ async fn wrong(services: &Services, host: &Host) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn logs_hold_whole_lines_and_nothing_about_persons() -> anyhow::Result<()> {
-    // What we say ourselves at the finest, and of the libraries what anybody would switch on.
-    let settings = |_: &str| vec![("log.level", "info,cwpp=trace,sqlx=debug,sea_orm=debug,tonic=debug".to_owned())];
-    let mut services = Services::start(Plan { settings: Box::new(settings), ..Plan::on(mysql_server()?) }).await?;
+/// Opens a tenant and sends what there is to be sent.
+async fn live(services: &Services) -> anyhow::Result<()> {
     let request = CreateTenantRequest {
         app_id: TENANT,
         request_id: Uuid::new_v4().to_string(),
@@ -178,12 +182,22 @@ async fn logs_hold_whole_lines_and_nothing_about_persons() -> anyhow::Result<()>
         ensure!(start.elapsed() < PATIENCE, "the tenant is not opened");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    let host = right(&services).await?;
-    policies(&services).await?;
-    wrong(&services, &host).await?;
-    let deletion = services.terminate(TENANT).await?;
-    services.until(&deletion, DeletionState::ResidueWait, PATIENCE).await?;
+    let host = right(services).await?;
+    policies(services).await?;
+    wrong(services, &host).await
+}
 
+/// Looks for what was sent.
+fn says_nothing(place: &str, text: &str) -> anyhow::Result<()> {
+    let (tenant, uin) = (TENANT.to_string(), UIN.to_string());
+    for said in [MARK, tenant.as_str(), uin.as_str(), "forged"].into_iter().chain(ADDRESSES) {
+        ensure!(!text.contains(said), "{place} says {said}: {text}");
+    }
+    Ok(())
+}
+
+/// Looks at every line of the four logs.
+fn logs_say_nothing(services: &Services) -> anyhow::Result<()> {
     let logs = services.logs()?;
     ensure!(logs.len() == 4, "four logs");
     for (path, log) in &logs {
@@ -191,11 +205,81 @@ async fn logs_hold_whole_lines_and_nothing_about_persons() -> anyhow::Result<()>
         for line in log.lines() {
             let whole = serde_json::from_str::<serde_json::Value>(line).is_ok_and(|v| v.is_object());
             ensure!(whole, "{}: a line that is no object: {line}", path.display());
-            let (tenant, uin) = (TENANT.to_string(), UIN.to_string());
-            for said in [MARK, tenant.as_str(), uin.as_str(), "forged"].into_iter().chain(ADDRESSES) {
-                ensure!(!line.contains(said), "{} says {said}: {line}", path.display());
-            }
+            says_nothing(&path.display().to_string(), line)?;
         }
     }
+    Ok(())
+}
+
+/// What we say ourselves at the finest, and of the libraries what anybody would switch on.
+fn finest() -> Setting {
+    ("log.level", "info,cwpp=trace,sqlx=debug,sea_orm=debug,tonic=debug".to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_hold_whole_lines_and_nothing_about_persons() -> anyhow::Result<()> {
+    let settings = |_: &str| vec![finest()];
+    let mut services = Services::start(Plan { settings: Box::new(settings), ..Plan::on(mysql_server()?) }).await?;
+    live(&services).await?;
+    let deletion = services.terminate(TENANT).await?;
+    services.until(&deletion, DeletionState::ResidueWait, PATIENCE).await?;
+    logs_say_nothing(&services)?;
     services.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_and_traces_do_not_say_who_calls() -> anyhow::Result<()> {
+    let receiver = Receiver::start().await?;
+    let traces = [("trace.endpoint", format!("http://{}", receiver.address)), ("trace.ratio", "1.0".to_owned())];
+    let by = |kind: &str, app_ids: Value, rights: &[&str]| {
+        let mut claims = claims(kind, app_ids, rights);
+        claims["sub"] = json!(mark(kind));
+        claims
+    };
+    let more = std::iter::once(finest()).chain(traces).collect();
+    let world = Guarded::start_as(&by("service", json!("*"), &["*"]), more).await?;
+    live(&world.services).await?;
+    // Callers of every kind, those that are let in and those that are not.
+    let tenant = || json!([TENANT]);
+    let mut agent = by("agent", tenant(), &["*"]);
+    agent["cwpp_machine_id"] = json!(mark("machine"));
+    let mut late = by("tenant_user", tenant(), &["*"]);
+    late["exp"] = json!(chrono::Utc::now().timestamp() - 600);
+    let callers = [
+        by("tenant_user", tenant(), &["*"]),
+        by("tenant_user", tenant(), &[&mark("right")]),
+        by("tenant_user", json!([TENANT + 1]), &["*"]),
+        by("operator", json!("*"), &["*"]),
+        by("auditor", json!("*"), &["*"]),
+        by(&mark("kind"), tenant(), &["*"]),
+        agent,
+        late,
+    ];
+    let mut shown = callers.iter().map(|claims| world.as_claims(claims)).collect::<anyhow::Result<Vec<_>>>()?;
+    shown.push(world.caller(&mark("token"))?);
+    shown.push(world.caller(&Issuer::new("first", 2).token(&callers[0])?)?);
+    let mut let_in = Vec::new();
+    for caller in &shown {
+        let_in.push(ask(&world, caller, TENANT).await?.iter().filter(|answer| answer.is_ok()).count());
+    }
+    ensure!(let_in[0] > 0 && let_in[1] == 0, "let in were {let_in:?}");
+    // Its fence goes through all services.
+    let request = TerminateSubscriptionRequest { app_id: TENANT, confirm_app_id: TENANT, ..Default::default() };
+    RetentionServiceClient::new(world.services.channel("retention")?).terminate_subscription(request).await?;
+    let start = std::time::Instant::now();
+    while Host::enrol(world.services.channel("inventory")?, TENANT, &mark("late")).await.is_ok() {
+        ensure!(start.elapsed() < PATIENCE, "the fence does not come");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    logs_say_nothing(&world.services)?;
+    // What was not exported yet is at the end.
+    world.services.end().await?;
+    let spans = receiver.spans();
+    ensure!(spans.iter().any(|span| !span.events.is_empty()), "nothing is logged in a span");
+    for service in SERVICES {
+        let of: Vec<_> = spans.iter().filter(|span| span.service.contains(service)).collect();
+        ensure!(of.len() > 5, "{service} exported {} spans", of.len());
+        of.iter().try_for_each(|span| says_nothing(&format!("a span of {service}"), &format!("{span:?}")))?;
+    }
+    Ok(())
 }

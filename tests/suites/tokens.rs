@@ -19,7 +19,7 @@ use cwpp_contracts::retention::v1::retention_service_client::RetentionServiceCli
 use cwpp_contracts::retention::v1::{CancelTerminationRequest, TerminateSubscriptionRequest};
 use cwpp_tests::host::{Content, Host};
 use cwpp_tests::issuer::{self, Issuer, claims, client, publish, replace};
-use cwpp_tests::services::{Plan, Services};
+use cwpp_tests::services::{Plan, Services, Setting};
 use cwpp_tests::world::{PATIENCE, mysql_server, open_tenant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -30,9 +30,9 @@ const TENANT: u64 = 41;
 const OTHER: u64 = 42;
 
 /// The services with authentication, and the files that rule them.
-struct Guarded {
-    services: Services,
-    issuer: Issuer,
+pub(crate) struct Guarded {
+    pub(crate) services: Services,
+    pub(crate) issuer: Issuer,
     /// The keys that are believed.
     jwks: PathBuf,
     /// The token that the services show each other.
@@ -41,26 +41,35 @@ struct Guarded {
 }
 
 impl Guarded {
-    async fn start() -> anyhow::Result<Self> {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        Self::start_as(&issuer::service(), Vec::new()).await
+    }
+
+    /// Starts them with more settings; the services and the tests show tokens with these claims.
+    pub(crate) async fn start_as(claims: &Value, more: Vec<Setting>) -> anyhow::Result<Self> {
         let (folder, issuer) = (tempfile::tempdir()?, Issuer::new("first", 1));
         let file = |name: &str| folder.path().join(name);
         let (jwks, token, signing) = (file("jwks.json"), file("services.token"), file("signing.pem"));
         publish(&jwks, &[&issuer])?;
-        replace(&token, &issuer.token(&issuer::service())?)?;
+        replace(&token, &issuer.token(claims)?)?;
         replace(&signing, &Issuer::new("signing", 9).pem()?)?;
-        let client = client(folder.path(), "tests", &issuer.token(&issuer::service())?)?;
+        let client = client(folder.path(), "tests", &issuer.token(claims)?)?;
         let files = (jwks.clone(), token.clone());
-        let settings = move |name: &str| issuer::settings(name, files.0.clone(), files.1.clone(), signing.clone());
+        let settings = move |name: &str| {
+            let mut settings = issuer::settings(name, files.0.clone(), files.1.clone(), signing.clone());
+            settings.extend(more.iter().cloned());
+            settings
+        };
         let plan = Plan { settings: Box::new(settings), client, ..Plan::on(mysql_server()?) };
         Ok(Self { services: Services::start(plan).await?, issuer, jwks, token, folder })
     }
 
     /// Makes a caller with this token.
-    fn caller(&self, token: &str) -> anyhow::Result<ClientConfig> {
+    pub(crate) fn caller(&self, token: &str) -> anyhow::Result<ClientConfig> {
         client(self.folder.path(), &Uuid::new_v4().to_string(), token)
     }
 
-    fn as_claims(&self, claims: &Value) -> anyhow::Result<ClientConfig> {
+    pub(crate) fn as_claims(&self, claims: &Value) -> anyhow::Result<ClientConfig> {
         self.caller(&self.issuer.token(claims)?)
     }
 
@@ -70,7 +79,11 @@ impl Guarded {
 }
 
 /// Asks each service for something of a tenant; returns what is answered.
-async fn ask(world: &Guarded, caller: &ClientConfig, app_id: u64) -> anyhow::Result<[Result<(), Status>; 4]> {
+pub(crate) async fn ask(
+    world: &Guarded,
+    caller: &ClientConfig,
+    app_id: u64,
+) -> anyhow::Result<[Result<(), Status>; 4]> {
     let query = Some(AssetQuery { query: Some(asset_query::Query::Account(AccountQuery::default())) });
     let list = ListAssetsRequest { app_id, query, ..Default::default() };
     let found = ListIncidentsRequest { app_id, ..Default::default() };
