@@ -140,7 +140,8 @@ impl Services {
         found.map(|(_, running)| running).with_context(|| format!("{name} was not started"))
     }
 
-    fn target(&self, name: &str) -> anyhow::Result<String> {
+    /// Returns where a service is.
+    pub fn target(&self, name: &str) -> anyhow::Result<String> {
         Ok(format!("http://{}", self.find(name)?.process.grpc))
     }
 

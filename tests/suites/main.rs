@@ -1,5 +1,6 @@
 //! End-to-end suites, one file a capability, over real gRPC and real databases.
 
+mod agents;
 mod contracts;
 mod demo;
 mod fields;

@@ -63,7 +63,7 @@ def matches(selector, labels):
 
 
 class Chart(unittest.TestCase):
-    """The chart, and the alerts of deploy/."""
+    """The chart, and the image and the alerts of deploy/."""
 
     maxDiff = None
 
@@ -237,6 +237,12 @@ class Chart(unittest.TestCase):
                 service = config["metadata"]["labels"]["app.kubernetes.io/component"]
                 with self.subTest(config=where):
                     chart_start.to_ready(service, config["data"]["config.toml"])
+
+    def test_the_image_holds_every_program(self):
+        copied = re.search(r"for program in ([^;]+);", (ROOT / "deploy" / "Dockerfile").read_text()).group(1).split()
+        names = [re.search(r'^name = "(.+)"', (main.parents[1] / "Cargo.toml").read_text(), re.M).group(1)
+                 for main in (ROOT / "services").glob("*/src/main.rs")]
+        self.assertEqual(sorted(copied), sorted(names))
 
     def test_every_alert_names_a_metric_that_the_programs_have(self):
         rules = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yaml").read_text())
