@@ -1,6 +1,7 @@
 //! End-to-end suites, one file a capability, over real gRPC and real databases.
 
 mod agents;
+mod commands;
 mod contracts;
 mod demo;
 mod fields;

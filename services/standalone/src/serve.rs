@@ -16,6 +16,9 @@ pub(crate) struct ServeArgs {
     /// Where the databases, the signing key and the ledger are kept.
     #[arg(long, value_name = "DIR", default_value = "cwpp-data")]
     pub(crate) data: PathBuf,
+    /// Listen on ports that are free, which are printed, instead of the services' own.
+    #[arg(long)]
+    pub(crate) free_ports: bool,
 }
 
 impl ServeArgs {
@@ -23,7 +26,8 @@ impl ServeArgs {
     pub(crate) async fn run(&self, mut out: impl Write) -> anyhow::Result<()> {
         std::fs::create_dir_all(&self.data)?;
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let platform = Platform::start(&self.data, Clock::system(), Ports::Default).await?;
+        let ports = if self.free_ports { Ports::Free } else { Ports::Default };
+        let platform = Platform::start(&self.data, Clock::system(), ports).await?;
         let services = [
             ("inventory", &platform.inventory),
             ("incidents", &platform.incidents),

@@ -272,10 +272,8 @@ fn go_on(page: &mut Page<'_>) -> anyhow::Result<()> {
     page.line("", "")?;
     page.line("go on", "cwpp serve")?;
     page.line("", "grpcurl -plaintext 127.0.0.1:50051 list")?;
-    page.line(
-        "",
-        "grpcurl -plaintext -d '{\"app_id\":7,\"request_id\":\"'$(uuidgen)'\",\"uin\":7,\"region\":\"default\",",
-    )?;
+    let create = format!(r#"'{{"app_id":7,"request_id":"{}","uin":7,"region":"default","#, Uuid::now_v7());
+    page.line("", format!("grpcurl -plaintext -d {create}"))?;
     page.line("", "  \"agreement_version\":\"1\",\"agreement_accepted_time\":\"2026-01-01T00:00:00Z\"}' \\")?;
     page.line("", "  127.0.0.1:50053 cwpp.configuration.v1.TenantService/CreateTenant")?;
     page.line(
