@@ -2,6 +2,7 @@
 //!
 //! Installed once per process; a second service of the same process shares what is there.
 
+mod human;
 mod json;
 mod process;
 
@@ -42,9 +43,12 @@ pub fn init(name: &'static str, log: &Log, trace: &Trace) -> anyhow::Result<()> 
                 .with_writer(std::io::stderr)
                 .with_filter(filter),
         ),
-        LogFormat::Human => {
-            Box::new(tracing_subscriber::fmt::layer().compact().with_writer(std::io::stderr).with_filter(filter))
-        }
+        LogFormat::Human => Box::new(
+            tracing_subscriber::fmt::layer()
+                .event_format(human::Human)
+                .with_writer(std::io::stderr)
+                .with_filter(filter),
+        ),
     };
     let provider = provider(name, trace)?;
     // Spans of every layer, also of the database's, from info on; the exporter's own calls would trace themselves.

@@ -4,7 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::probe::Probe;
+use tonic_health::pb::{HealthCheckRequest as Ask, HealthCheckResponse as Answer};
+
+use crate::probe::{Probe, ask};
 
 /// Holds the arguments, one a line, where this binary is to be the service instead of its tests.
 const ARGUMENTS: &str = "CHASSIS_PROBE_ARGUMENTS";
@@ -23,6 +25,7 @@ fn command(arguments: &[&str]) -> Command {
     command
         .args(["--exact", "--nocapture", "process::the_service_itself_where_a_test_asked_for_it"])
         .env(ARGUMENTS, arguments.join("\n"))
+        .env("NO_COLOR", "1")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command
@@ -56,14 +59,16 @@ impl Served {
 
     /// Reads the log up to a message.
     fn wait_for(&mut self, message: &str) -> serde_json::Value {
-        for line in self.log.by_ref() {
-            let line = line.unwrap();
-            let line: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
-            if line["message"].as_str().unwrap_or_default().contains(message) {
-                return line;
-            }
-        }
-        panic!("the log ended before `{message}`");
+        self.wait_for_line(message, |line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+            line["message"].as_str().is_some_and(|said| said.contains(message)).then_some(line)
+        })
+    }
+
+    /// Reads the log up to a line of which something is wanted.
+    fn wait_for_line<T>(&mut self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
+        let found = self.log.by_ref().find_map(|line| wanted(&line.unwrap()));
+        found.unwrap_or_else(|| panic!("the log ended before `{what}`"))
     }
 
     fn signal(&self, name: &str) {
@@ -89,6 +94,42 @@ fn sigterm_ends_it_in_order_and_its_log_shows_no_secret() {
     let (code, took) = served.end();
     assert_eq!(code, Some(0));
     assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+/// Calls the service in a trace; the answer names it.
+async fn call_in_trace(address: &str, trace: &str) {
+    let channel =
+        tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    let mut grpc = tonic::client::Grpc::new(channel);
+    grpc.ready().await.unwrap();
+    let mut request = ask("");
+    request.metadata_mut().insert("traceparent", format!("00-{trace}-00f067aa0ba902b7-01").parse().unwrap());
+    let path = http::uri::PathAndQuery::from_static("/test.v1.Probe/Echo");
+    let codec = tonic_prost::ProstCodec::<Ask, Answer>::default();
+    let answer = grpc.unary(request, path, codec).await.unwrap();
+    assert_eq!(answer.metadata().get("x-trace-id").unwrap(), trace);
+}
+
+#[tokio::test]
+async fn a_line_of_a_call_names_its_trace_in_either_form_of_the_log() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let mut served = Served::start(&["log.format=json"]);
+    let started = served.wait_for("started");
+    assert!(started.get("trace_id").is_none(), "outside a call: {started}");
+    call_in_trace(started["grpc"].as_str().unwrap(), TRACE).await;
+    assert_eq!(served.wait_for("call")["trace_id"], TRACE);
+    drop(served);
+
+    let mut served = Served::start(&["log.format=human"]);
+    let address = served.wait_for_line("started", |line| {
+        let words = line.contains(" started ").then(|| line.split_whitespace())?;
+        assert!(!line.contains("trace_id"), "outside a call: {line}");
+        words.filter_map(|word| word.strip_prefix("grpc=")).next().map(str::to_owned)
+    });
+    call_in_trace(&address, TRACE).await;
+    let line = served.wait_for_line("call", |line| line.contains("cwpp::access").then(|| line.to_owned()));
+    let (_, ids) = line.split_once(" request_id=").unwrap_or_else(|| panic!("{line}"));
+    assert_eq!(ids.split_once(" trace_id=").map(|(_, trace)| trace), Some(TRACE), "{line}");
 }
 
 #[test]
