@@ -88,7 +88,7 @@ async fn stored(world: &Guarded) -> anyhow::Result<Stored> {
     let list = ListIncidentsRequest { app_id: TENANT, ..Default::default() };
     let found = IncidentServiceClient::new(world.services.channel("incidents")?).list_incidents(list).await?;
     let attack = |details| match details {
-        incident::Details::PasswordCracking(d) => Some((d.source_address, d.attempts.into())),
+        incident::Details::PasswordCracking(d) => Some((d.source_address, d.attempts)),
         incident::Details::AbnormalLogin(_) => None,
     };
     let attacks = found.into_inner().incidents.into_iter().filter_map(|i| attack(i.details?)).collect();
