@@ -66,6 +66,7 @@ fn whole() -> impl Strategy<Value = Whole> {
 }
 
 /// Makes other pairs each time; the seed is printed, and `CWPP_TEST_SEED` repeats it.
+#[expect(clippy::print_stdout, reason = "shown where the test fails")]
 pub(crate) fn runner() -> TestRunner {
     let seed =
         std::env::var("CWPP_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random::<u64>);
