@@ -10,6 +10,7 @@ pub mod count;
 pub mod deletion;
 pub mod diff;
 pub mod fold;
+pub mod form;
 pub mod natural_key;
 pub mod ops;
 pub mod query;

@@ -51,6 +51,7 @@ pub fn registry() -> Registry {
         .erasable(machine::tag::Entity, Resource)
         .erasable(machine::liveness::Entity, Resource)
         .erasable(machine::entity::Entity, Resource)
+        .global(asset::form::Entity, "how this release stores each class, and since when")
         .migrations(migrations::all())
 }
 

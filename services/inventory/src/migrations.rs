@@ -14,23 +14,29 @@ pub(crate) fn all() -> Vec<Migration> {
 }
 
 fn snapshots() -> Vec<Migration> {
-    vec![Migration::table(
-        "1101_asset_snapshot",
-        Table::of_tenant("asset_snapshot")
-            .uuid("machine_id")
-            .small("asset_class")
-            .bytes("digest", 64)
-            .uuid("fingerprint")
-            .big("token_us")
-            .big("items")
-            .big("found")
-            .int("new_day")
-            .big("new_items")
-            .bool("complete")
-            .time("applied_at")
-            .version()
-            .key(&["app_id", "machine_id", "asset_class"]),
-    )]
+    vec![
+        Migration::table(
+            "1101_asset_snapshot",
+            Table::of_tenant("asset_snapshot")
+                .uuid("machine_id")
+                .small("asset_class")
+                .bytes("digest", 64)
+                .uuid("fingerprint")
+                .big("token_us")
+                .big("items")
+                .big("found")
+                .int("new_day")
+                .big("new_items")
+                .bool("complete")
+                .time("applied_at")
+                .version()
+                .key(&["app_id", "machine_id", "asset_class"]),
+        ),
+        Migration::table(
+            "1102_class_form",
+            Table::global("class_form").small("asset_class").big("form").time("since").key(&["asset_class"]),
+        ),
+    ]
 }
 
 /// A class's table up to its own columns.

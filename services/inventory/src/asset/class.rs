@@ -34,6 +34,7 @@ use sea_orm::{DbErr, QueryResult};
 use uuid::Uuid;
 
 use super::check::{Check, instant};
+use super::form;
 use super::natural_key::{NaturalKey, short};
 use super::row::Sink;
 use super::sieve::Sieve;
@@ -312,21 +313,15 @@ pub fn of_query(query: &Query) -> &'static dyn Class {
     }
 }
 
-/// Fingerprints how this server stores a class: a stored digest counts only where the fingerprint is the same, so that
-/// neither a release, nor a deletion, nor a time without collection leaves stale rows.
+/// Fingerprints how this server stores a class for a tenant: a stored digest counts only where the fingerprint is the same,
+/// so that neither a release, nor a deletion, nor a time without collection leaves stale rows. The first half is the
+/// class's form, which a release changes, the other what the tenant decides.
 pub fn fingerprint(class: &dyn Class, scope_epoch: i64, collected_since: i64) -> Uuid {
     let mut hash = blake3::Hasher::new();
-    hash.update(class.table().as_bytes());
-    hash.update(&class.revision().to_le_bytes());
-    hash.update(&cwpp_redaction::REVISION.to_le_bytes());
-    hash.update(&class.cap().to_le_bytes());
-    for column in class.columns() {
-        hash.update(&[u8::from(column.volatile) + u8::from(column.coarse)]);
-        hash.update(column.name.as_bytes());
-    }
     hash.update(&scope_epoch.to_le_bytes());
     hash.update(&collected_since.to_le_bytes());
-    short(&hash.finalize())
+    let (_, decided) = short(&hash.finalize()).as_u64_pair();
+    Uuid::from_u64_pair(form::of(class).cast_unsigned(), decided)
 }
 
 /// Translates a text filter that drives: exact or prefix, as a range of an index.

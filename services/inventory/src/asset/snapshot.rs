@@ -11,6 +11,7 @@ use sea_orm::sea_query::LockType;
 use sea_orm::{IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
 
 use super::class::{by_number, fingerprint};
+use super::form::Forms;
 use crate::collection::settings::Class as Settings;
 use crate::shape;
 
@@ -87,20 +88,34 @@ pub struct Offer {
 
 impl Offer {
     /// Says what the host shall do with it.
-    pub fn decide(&self, snapshot: Option<&Model>, scope_epoch: i64, settings: Settings) -> Verdict {
+    pub fn decide(
+        &self,
+        snapshot: Option<&Model>,
+        scope_epoch: i64,
+        settings: Settings,
+        (forms, now): (&Forms, DateTimeUtc),
+    ) -> Verdict {
+        let is_stored = |snapshot: &Model| {
+            self.is_stored(snapshot, scope_epoch, settings.since, |machine_id| {
+                forms.is_due(self.class, machine_id, now)
+            })
+        };
         let decision = match settings.off {
             true => Decision::Disabled,
-            false if snapshot.is_some_and(|s| self.is_stored(s, scope_epoch, settings.since)) => Decision::Unchanged,
+            false if snapshot.is_some_and(is_stored) => Decision::Unchanged,
             false => Decision::Send,
         };
         Verdict { decision, interval: settings.interval() }
     }
 
-    /// Says whether that is what is stored, and stored as this server would store it.
-    fn is_stored(&self, snapshot: &Model, scope_epoch: i64, since: i64) -> bool {
+    /// Says whether that is what is stored, and stored as this server would store it; in another form also until the
+    /// machine's turn comes.
+    fn is_stored(&self, snapshot: &Model, scope_epoch: i64, since: i64, is_due: impl FnOnce(Uuid) -> bool) -> bool {
         let Some(class) = by_number(self.class.into()) else { return false };
-        let fingerprint = fingerprint(class, scope_epoch, since);
-        snapshot.complete && snapshot.digest == self.digest && snapshot.fingerprint == fingerprint
+        let (form, decided) = fingerprint(class, scope_epoch, since).as_u64_pair();
+        let stored = snapshot.fingerprint.as_u64_pair();
+        let is_same = snapshot.complete && snapshot.digest == self.digest && stored.1 == decided;
+        is_same && (stored.0 == form || !is_due(snapshot.machine_id))
     }
 }
 

@@ -10,12 +10,13 @@ use cwpp_access::{AppId, TenantScope};
 use cwpp_chassis::{Clock, Error, Reason, Result};
 use cwpp_contracts::inventory::v1::Decision;
 use cwpp_storage::{Db, StoreResult, TenantTx};
-use tokio::sync::oneshot;
+use tokio::sync::{OnceCell, oneshot};
 use uuid::Uuid;
 
 use super::instance::{self, Claims, Standing};
 use super::skew::Skew;
 use super::{liveness, load, store};
+use crate::asset::form::Forms;
 use crate::asset::snapshot::{self, Offer, Verdict};
 use crate::asset::unread::{self, Unread};
 use crate::collection;
@@ -86,6 +87,7 @@ struct Inner {
     db: Db,
     clock: Clock,
     linger: Duration,
+    forms: OnceCell<Forms>,
     lanes: Mutex<HashMap<AppId, Vec<Waiting>>>,
 }
 
@@ -98,7 +100,7 @@ struct Waiting {
 impl Contacts {
     /// Writes to this database; `linger` is how long few contacts wait for more.
     pub fn new(db: Db, clock: Clock, linger: Duration) -> Self {
-        Self { inner: Arc::new(Inner { db, clock, linger, lanes: Mutex::default() }) }
+        Self { inner: Arc::new(Inner { db, clock, linger, forms: OnceCell::new(), lanes: Mutex::default() }) }
     }
 
     /// Writes contacts together with others of the tenant and returns an answer each.
@@ -180,7 +182,8 @@ impl Inner {
 
     async fn write(&self, scope: &TenantScope, batch: &[Waiting]) -> Result<Vec<Answer>> {
         let now = self.clock.now();
-        self.db.write(scope, |tx| async move { write(&tx, batch, now).await }).await
+        let forms = self.forms.get_or_try_init(|| Forms::load(&self.db, now)).await?;
+        self.db.write(scope, |tx| async move { write(&tx, batch, forms, now).await }).await
     }
 }
 
@@ -198,7 +201,7 @@ impl Drop for Driven<'_> {
     }
 }
 
-async fn write(tx: &TenantTx, batch: &[Waiting], now: DateTime<Utc>) -> StoreResult<Vec<Answer>> {
+async fn write(tx: &TenantTx, batch: &[Waiting], forms: &Forms, now: DateTime<Utc>) -> StoreResult<Vec<Answer>> {
     let contacts = || batch.iter().flat_map(|w| &w.contacts);
     let mut ids: Vec<Uuid> = contacts().map(|c| c.machine_id).collect();
     ids.sort_unstable();
@@ -233,7 +236,7 @@ async fn write(tx: &TenantTx, batch: &[Waiting], now: DateTime<Utc>) -> StoreRes
             .map(|offer| {
                 let snapshot = snapshots.get(&(contact.machine_id, offer.class));
                 let wanted = wanted.map(|settings| settings.class(offer.class)).unwrap_or_default();
-                offer.decide(snapshot, tx.scope_epoch(), wanted)
+                offer.decide(snapshot, tx.scope_epoch(), wanted, (forms, now))
             })
             .collect();
         let is_known = known.contains(&contact.machine_id);

@@ -14,6 +14,7 @@ mod explain_counts;
 mod export;
 mod fixture;
 mod fleet;
+mod form;
 mod list;
 mod machine;
 mod property;
