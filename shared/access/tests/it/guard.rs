@@ -128,6 +128,28 @@ async fn an_operator_without_a_grant_may_not_choose_rows_by_a_personal_field() {
 }
 
 #[tokio::test]
+async fn an_operator_without_a_grant_may_not_order_rows_by_a_personal_field() {
+    let mut client = client(Some(principal(Kind::Operator, &["*"]))).await;
+    for (order, is_refused) in [
+        (AccountOrder::LastLoginTime, true),
+        (AccountOrder::Name, true),
+        (AccountOrder::Uid, false),
+        (AccountOrder::Unspecified, false),
+    ] {
+        let query = asset_query::Query::Account(AccountQuery { order: order.into(), ..Default::default() });
+        let request = ListAssetsRequest { query: Some(AssetQuery { query: Some(query) }), ..list(TENANT) };
+        match client.list_assets(request).await {
+            Ok(_) => assert!(!is_refused, "{order:?}"),
+            Err(status) => {
+                assert!(is_refused, "{order:?}: {status}");
+                assert_eq!(status::metadata(&status)["field"], "cwpp.inventory.v1.AccountQuery.order");
+                assert_eq!(reason(status), Reason::MaskedFilter);
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_service_sends_a_stream_and_gets_its_reply() {
     let mut client = client(Some(principal(Kind::Service, &["*"]))).await;
     let requests = futures::stream::iter([report(TENANT, "any"), report(TENANT, "any")]);

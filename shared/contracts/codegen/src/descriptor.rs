@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor,
-    ServiceDescriptor,
+    DescriptorPool, DynamicMessage, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor,
+    MethodDescriptor, ServiceDescriptor,
 };
 
+/// From this number of `Sensitivity` on whoever has no grant sees nothing.
+const PERSONAL: i32 = 3;
 /// Prefix of the packages that are ours.
 const OURS: &str = "cwpp.";
 
@@ -17,6 +19,7 @@ pub struct Contract {
     set: tonic_prost_build::FileDescriptorSet,
     encoded: Vec<u8>,
     privacy: ExtensionDescriptor,
+    orders_by: ExtensionDescriptor,
     access: ExtensionDescriptor,
 }
 
@@ -76,7 +79,8 @@ pub fn compile(root: &Path) -> anyhow::Result<Contract> {
     let extension =
         |name: &str| pool.get_extension_by_name(name).with_context(|| format!("the option {name} is not declared"));
     let (privacy, access) = (extension("cwpp.common.v1.privacy")?, extension("cwpp.common.v1.access")?);
-    let contract = Contract { pool, set, encoded, privacy, access };
+    let orders_by = extension("cwpp.common.v1.orders_by")?;
+    let contract = Contract { pool, set, encoded, privacy, orders_by, access };
     contract.check()?;
     Ok(contract)
 }
@@ -177,7 +181,32 @@ impl Contract {
 
     /// Says whether a field is personal or secret.
     pub fn is_personal(&self, field: &FieldDescriptor) -> bool {
-        self.label(field).is_some_and(|(_, sensitivity, _)| sensitivity >= 3)
+        self.label(field).is_some_and(|(_, sensitivity, _)| sensitivity >= PERSONAL)
+    }
+
+    /// Returns the values of an enum that order rows by a personal field.
+    pub fn personal_orders(&self, values: &EnumDescriptor) -> Vec<i32> {
+        let is_personal = |value: &prost_reflect::EnumValueDescriptor| {
+            let options = value.options();
+            let by = options.get_extension(&self.orders_by).as_enum_number();
+            options.has_extension(&self.orders_by) && by.is_some_and(|by| by >= PERSONAL)
+        };
+        values.values().filter(is_personal).map(|value| value.number()).collect()
+    }
+
+    /// Names the orders of a message that are by a personal field of it without saying so: `FOO_ORDER_BAR` orders by `bar`.
+    fn silent_orders(&self, message: &MessageDescriptor) -> Vec<String> {
+        let Some(orders) = self.pool.get_enum_by_name(&format!("{}Order", message.full_name())) else {
+            return Vec::new();
+        };
+        let told = self.personal_orders(&orders);
+        let prefix = format!("{}_", snake(orders.name()).to_uppercase());
+        let by_personal = |name: &str| {
+            let field = name.strip_prefix(&prefix).and_then(|name| message.get_field_by_name(&name.to_lowercase()));
+            field.is_some_and(|field| self.is_personal(&field))
+        };
+        let silent = orders.values().filter(|value| by_personal(value.name()) && !told.contains(&value.number()));
+        silent.map(|value| value.full_name().to_owned()).collect()
     }
 
     fn label(&self, field: &FieldDescriptor) -> Option<(i32, i32, i32)> {
@@ -193,6 +222,9 @@ impl Contract {
     fn check(&self) -> anyhow::Result<()> {
         let mut problems = Vec::new();
         for message in self.messages() {
+            for order in self.silent_orders(&message) {
+                problems.push(format!("{order}: it orders by a personal field: cwpp.common.v1.orders_by is missing"));
+            }
             for field in message.fields() {
                 match self.label(&field) {
                     Some((a, b, c)) if a > 0 && b > 0 && c > 0 => {}

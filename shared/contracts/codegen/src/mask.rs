@@ -77,6 +77,12 @@ fn plain(contract: &Contract, field: &FieldDescriptor, blank: &mut String, find:
         };
         writeln!(blank, "        {clear}")?;
         writeln!(find, "        if {set} {{ return Some({:?}); }}", field.full_name())?;
+    } else if let Some(values) = field.kind().as_enum().filter(|_| field.cardinality() != Cardinality::Repeated) {
+        let personal = contract.personal_orders(values);
+        if !personal.is_empty() {
+            let value = if presence { format!("self.{name}.unwrap_or_default()") } else { format!("self.{name}") };
+            writeln!(find, "        if {personal:?}.contains(&{value}) {{ return Some({:?}); }}", field.full_name())?;
+        }
     } else if is_ours(field) {
         writeln!(blank, "        self.{name}.iter_mut().for_each(crate::mask::Mask::mask);")?;
         writeln!(

@@ -76,6 +76,14 @@ fn a_field_without_a_label_stops_the_build() {
 }
 
 #[test]
+fn an_order_by_a_personal_field_that_does_not_say_so_stops_the_build() {
+    let error = compile_edited("cwpp/inventory/v1/process.proto", |text| {
+        text.replace(" [(cwpp.common.v1.orders_by) = SENSITIVITY_PERSONAL]", "")
+    });
+    assert!(error.expect_err("refused").contains("PROCESS_ORDER_USER"));
+}
+
+#[test]
 fn a_label_without_its_purpose_stops_the_build() {
     let error =
         compile_edited(ACCOUNT, |text| text.replacen(", purpose: PURPOSE_PROVIDE", "", 1)).expect_err("incomplete");
