@@ -20,13 +20,15 @@ pub enum Of {
     Small,
     /// A number of 32 bits.
     Unsigned,
-    /// A time; none comes first.
+    /// A time.
+    Moment,
+    /// A time that may be absent, which is before all others.
     Time,
     /// A key of 16 bytes.
     Key,
 }
 
-/// A column of an order, ascending.
+/// A column of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct By {
     /// Its name.
@@ -67,6 +69,7 @@ impl Mark {
             Of::Text => Self::Text(row.try_get("", by.column)?),
             Of::Small => Self::Small(row.try_get("", by.column)?),
             Of::Unsigned => Self::Number(row.try_get("", by.column)?),
+            Of::Moment => Self::Micros(row.try_get::<DateTime<Utc>>("", by.column)?.timestamp_micros()),
             Of::Time => match row.try_get::<Option<DateTime<Utc>>>("", by.column)? {
                 Some(at) => Self::Micros(at.timestamp_micros()),
                 None => Self::Nothing,
@@ -95,28 +98,34 @@ fn equal(by: &By, mark: &Mark) -> Expr {
     }
 }
 
-/// Spells "after this cursor" as an expanded OR, which MySQL turns into ranges. NULL comes first.
-pub fn after(order: &[By], cursor: &[Mark]) -> Condition {
-    let beyond = compare(order, cursor, |by, mark| match mark.value() {
-        Some(value) => Some(Expr::col(by.column).gt(value).into()),
-        None => Some(Expr::col(by.column).is_not_null().into()),
-    });
+/// Spells "after this cursor" as an expanded OR, which MySQL turns into ranges. Absent values come first, or descending last.
+pub fn after(order: &[By], cursor: &[Mark], descending: bool) -> Condition {
+    let beyond = compare(order, cursor, |by, mark| beyond(by, mark, descending));
     // Says nothing new, but lets SQLite walk the index from there instead of sorting the parts of the OR.
     match order.first().zip(cursor.first().and_then(Mark::value)) {
-        Some((by, value)) => Condition::all().add(Expr::col(by.column).gte(value)).add(beyond),
-        None => beyond,
+        Some((by, value)) if !descending => Condition::all().add(Expr::col(by.column).gte(value)).add(beyond),
+        Some((by, value)) if by.of != Of::Time => Condition::all().add(Expr::col(by.column).lte(value)).add(beyond),
+        _ => beyond,
     }
 }
 
 /// Spells "not after this cursor": the far end of what a page looks at.
-pub fn until(order: &[By], cursor: &[Mark]) -> Condition {
-    let before = compare(order, cursor, |by, mark| {
-        let value = mark.value()?;
-        let less = Condition::any().add(Expr::col(by.column).lt(value));
-        Some(if by.of == Of::Time { less.add(Expr::col(by.column).is_null()) } else { less })
-    });
+pub fn until(order: &[By], cursor: &[Mark], descending: bool) -> Condition {
+    let before = compare(order, cursor, |by, mark| beyond(by, mark, !descending));
     let all = order.iter().zip(cursor).fold(Condition::all(), |all, (by, mark)| all.add(equal(by, mark)));
     before.add(all)
+}
+
+/// Spells what comes after a value of one column; none where nothing does.
+fn beyond(by: &By, mark: &Mark, descending: bool) -> Option<Condition> {
+    let column = || Expr::col(by.column);
+    Some(match (mark.value(), descending) {
+        (Some(value), false) => column().gt(value).into(),
+        (None, false) => column().is_not_null().into(),
+        (Some(value), true) if by.of == Of::Time => Condition::any().add(column().lt(value)).add(column().is_null()),
+        (Some(value), true) => column().lt(value).into(),
+        (None, true) => return None,
+    })
 }
 
 fn compare(order: &[By], cursor: &[Mark], beyond: impl Fn(&By, &Mark) -> Option<Condition>) -> Condition {
@@ -136,6 +145,8 @@ pub struct List {
     pub range: SelectStatement,
     /// The order; its last column makes it total.
     pub order: Vec<By>,
+    /// Whether all of it is read backwards.
+    pub descending: bool,
     /// The index that spells the order, if it is not for the optimizer to choose.
     pub index: Option<&'static str>,
     /// What is looked for among the rows of the range.
@@ -146,13 +157,14 @@ impl List {
     fn from(&self, cursor: Option<&Cursor>) -> SelectStatement {
         let mut select = self.range.clone();
         if let Some(cursor) = cursor {
-            select.cond_where(after(&self.order, cursor));
+            select.cond_where(after(&self.order, cursor, self.descending));
         }
         if let Some(index) = self.index {
             select.force_index(index, IndexHintScope::All);
         }
+        let direction = if self.descending { sea_orm::Order::Desc } else { sea_orm::Order::Asc };
         for by in &self.order {
-            select.order_by(by.column, sea_orm::Order::Asc);
+            select.order_by(by.column, direction.clone());
         }
         select
     }
@@ -171,7 +183,7 @@ impl List {
             rows.cond_where(residual.clone());
         }
         if let Some(edge) = edge {
-            rows.cond_where(until(&self.order, edge));
+            rows.cond_where(until(&self.order, edge, self.descending));
         }
         rows.limit(limit);
         rows
@@ -237,10 +249,15 @@ mod tests {
     #[test]
     fn nothing_comes_first() {
         let key = Mark::Key(Uuid::nil());
-        let end = spelled(until(&ORDER, &[Mark::Nothing, key.clone()]));
+        let end = spelled(until(&ORDER, &[Mark::Nothing, key.clone()], false));
         assert!(end.starts_with("(at IS NULL AND key < "), "{end}");
-        let begin = spelled(after(&ORDER, &[Mark::Nothing, key]));
+        let begin = spelled(after(&ORDER, &[Mark::Nothing, key.clone()], false));
         assert!(begin.starts_with("at IS NOT NULL OR (at IS NULL AND key > "), "{begin}");
+        // Descending, it comes last.
+        let end = spelled(until(&ORDER, &[Mark::Nothing, key.clone()], true));
+        assert!(end.starts_with("at IS NOT NULL OR (at IS NULL AND key > "), "{end}");
+        let begin = spelled(after(&ORDER, &[Mark::Nothing, key], true));
+        assert!(begin.starts_with("at IS NULL AND key < "), "{begin}");
     }
 
     #[test]

@@ -54,6 +54,7 @@ pub struct Asked {
     class: &'static dyn Class,
     plan: Plan,
     hosts: Hosts,
+    descending: bool,
 }
 
 /// Checks class, filters and machines of a question, and the span of time in which the assets were first seen.
@@ -61,6 +62,7 @@ pub fn ask(
     query: Option<&Query>,
     hosts: Option<&api::HostFilter>,
     (from, until): (Option<Timestamp>, Option<Timestamp>),
+    descending: bool,
     violations: &mut Violations,
 ) -> Option<Asked> {
     let hosts = ask_hosts(hosts, violations);
@@ -73,7 +75,7 @@ pub fn ask(
     let plan = class.plan(query, violations);
     // The rows of chosen machines are few: they stay in the primary key's order, and the span is looked for there.
     let few = matches!(hosts, Hosts::Of { .. }) && !plan.asked;
-    Some(Asked { class, plan: plan.first_seen(span, !few), hosts })
+    Some(Asked { class, plan: plan.first_seen(span, !few), hosts, descending })
 }
 
 fn ask_hosts(filter: Option<&api::HostFilter>, violations: &mut Violations) -> Hosts {
@@ -160,7 +162,8 @@ impl Asked {
             [one] => Expr::col("machine_id").eq(*one),
             many => Expr::col("machine_id").is_in(many.iter().copied()),
         };
-        let list = |order, index, residual| List { range: rows.clone(), order, index, residual };
+        let list =
+            |order, index, residual| List { range: rows.clone(), order, descending: self.descending, index, residual };
         // Whichever road machines with an operating system take, few or many, the order is the same: between two pages they
         // may become many.
         let by_machine = !asked && (machines.is_some() || matches!(self.hosts, Hosts::With(_)));

@@ -102,7 +102,7 @@ impl AssetServiceOps for Assets {
         let mut violations = Violations::new();
         let query = request.query.as_ref().and_then(|q| q.query.as_ref());
         let first_seen = (request.first_seen_from, request.first_seen_until);
-        let asked = query::ask(query, request.hosts.as_ref(), first_seen, &mut violations);
+        let asked = query::ask(query, request.hosts.as_ref(), first_seen, request.descending, &mut violations);
         violations.check(page.as_ref().is_none_or(|p| p.page_size >= 0), "page.page_size", "must not be negative");
         violations.finish()?;
         let Some(asked) = asked else { return Ok(api::ListAssetsResponse::default()) };
@@ -206,7 +206,7 @@ impl AssetServiceOps for Assets {
         let mut violations = Violations::new();
         let query = request.query.as_ref().and_then(|q| q.query.as_ref());
         let first_seen = (request.first_seen_from, request.first_seen_until);
-        let asked = query::ask(query, request.hosts.as_ref(), first_seen, &mut violations);
+        let asked = query::ask(query, request.hosts.as_ref(), first_seen, request.descending, &mut violations);
         violations.finish()?;
         let Some(asked) = asked.map(Arc::new) else { return Ok(futures::stream::empty().boxed()) };
         // The first page is read before the stream begins, so that a refusal is the answer of the call.

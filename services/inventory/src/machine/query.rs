@@ -28,6 +28,8 @@ pub struct Plan {
     range: Condition,
     /// Whether the tags drive.
     tagged: bool,
+    /// Whether the order is read backwards.
+    descending: bool,
     /// What is looked for among the rows.
     looked_for: LookedFor,
 }
@@ -44,7 +46,7 @@ struct LookedFor {
 
 /// The orders of machines with their indexes.
 const ORDERS: [(&str, Option<By>); 5] = [
-    ("machine_created", Some(By { column: "created_at", of: Of::Time })),
+    ("machine_created", Some(By { column: "created_at", of: Of::Moment })),
     ("machine_name", Some(By { column: "name", of: Of::Text })),
     ("machine_ip_address", Some(By { column: "ip_address", of: Of::Text })),
     ("machine_instance_id", Some(By { column: "instance_id", of: Of::Text })),
@@ -69,7 +71,8 @@ pub fn plan(request: &ListMachinesRequest, violations: &mut Violations) -> Plan 
         violations.push("order", "must be the order of the filter, or absent");
     }
     let (index, by) = ORDERS[at];
-    Plan { index, by, range, tagged: at == 4, looked_for: look_for(request, violations) }
+    let (tagged, descending) = (at == 4, request.descending);
+    Plan { index, by, range, tagged, descending, looked_for: look_for(request, violations) }
 }
 
 /// Which operating systems are asked for.
@@ -282,7 +285,7 @@ pub fn list(read: &impl HasTenant, plan: &Plan, since: DateTime<Utc>) -> List {
     };
     let order = plan.by.into_iter().chain([By { column: "machine_id", of: Of::Key }]).collect();
     let residual = plan.looked_for.spell(read, plan.tagged, since);
-    List { range, order, index: Some(plan.index), residual }
+    List { range, order, descending: plan.descending, index: Some(plan.index), residual }
 }
 
 /// Reads a page of machines, and where to go on.

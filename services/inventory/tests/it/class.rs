@@ -151,8 +151,11 @@ both! {
                     assert_eq!(all.len(), rows.len(), "{index} {query:?}: no row comes twice");
                 }
                 if format!("{query:?}").contains("driving: None") {
-                    let (rows, _) = w.list(ListAssetsRequest { page: Some(Page { page_size: 3, ..Default::default() }), ..ask(tenant.app_id, query) }).await;
+                    let (rows, _) = w.list(ListAssetsRequest { page: Some(Page { page_size: 3, ..Default::default() }), ..ask(tenant.app_id, query.clone()) }).await;
                     assert_eq!(rows.len(), 10, "{index}: an order leads through all");
+                    let (mut backwards, _) = w.list(ListAssetsRequest { page: Some(Page { page_size: 3, ..Default::default() }), descending: true, ..ask(tenant.app_id, query) }).await;
+                    backwards.reverse();
+                    assert_eq!(backwards, rows, "{index}: backwards");
                 }
             }
         }

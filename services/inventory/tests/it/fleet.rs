@@ -59,6 +59,21 @@ fn reasons(results: &[BulkResult]) -> Vec<&str> {
 }
 
 both! {
+    async fn machines_are_listed_forth_and_backwards(w: World) {
+        let tenant = w.tenant().await;
+        for name in ["b", "a", "c"] {
+            w.host(&tenant, name).await;
+            w.clock.advance(Duration::from_secs(1));
+        }
+        for (order, forth) in [(MachineOrder::CreateTime, ["b", "a", "c"]), (MachineOrder::Name, ["a", "b", "c"])] {
+            let names = async |descending| names(w, &tenant, |r| { r.order = order.into(); r.descending = descending }).await;
+            assert_eq!(names(false).await, forth);
+            let mut back = names(true).await;
+            back.reverse();
+            assert_eq!(back, forth);
+        }
+    }
+
     async fn tags_are_set_per_machine_and_find_their_machines(w: World) {
         let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
         let mut hosts = Vec::new();

@@ -100,6 +100,29 @@ both! {
         assert_eq!(w.list(request).await.0, []);
     }
 
+    async fn absent_values_come_first_and_backwards_last(w: World) {
+        let tenant = w.tenant().await;
+        let host = w.host(&tenant, "web-1").await;
+        let logins = [None, Some(2), None, Some(1), Some(2)];
+        let items: Vec<_> = logins.iter().zip(0..).map(|(day, uid)| {
+            let AssetItem { item: Some(Item::Account(mut a)) } = account(&format!("a{uid}"), uid) else { unreachable!() };
+            a.last_login_time = day.map(|day| timestamp(noon() - chrono::TimeDelta::days(day)));
+            AssetItem { item: Some(Item::Account(a)) }
+        }).collect();
+        w.report(&host, &[AssetClass::Account], &items).await;
+        let names = async |descending| {
+            let query = Query::Account(AccountQuery { order: AccountOrder::LastLoginTime.into(), ..Default::default() });
+            let (rows, pages) = w.list(ListAssetsRequest { descending, ..small(ask(tenant.app_id, query), 1) }).await;
+            assert_eq!(pages, 5);
+            rows.iter().map(name).collect::<Vec<_>>()
+        };
+        let mut forth = names(false).await;
+        let days: Vec<_> = forth.iter().map(|name| logins[name[1..].parse::<usize>().unwrap()]).collect();
+        assert_eq!(days, [None, None, Some(2), Some(2), Some(1)]);
+        forth.reverse();
+        assert_eq!(names(true).await, forth);
+    }
+
     async fn rows_bear_their_machine_and_are_chosen_by_it(w: World) {
         let tenant = w.tenant().await;
         for (n, (os_type, os_name)) in [(OsType::Linux, "Debian 12"), (OsType::Linux, "Rocky 9"), (OsType::Windows, "Windows Server")].into_iter().enumerate() {

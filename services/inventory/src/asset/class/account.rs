@@ -50,7 +50,7 @@ static COLUMNS: [Own; 23] = [
     steady("password_lock_days"),
 ];
 
-const FIRST_SEEN: Order = Order { index: "asset_account_first_seen", column: "first_seen_at", of: Of::Time };
+const FIRST_SEEN: Order = Order { index: "asset_account_first_seen", column: "first_seen_at", of: Of::Moment };
 const NAME: Order = Order { index: "asset_account_name", column: "name", of: Of::Text };
 const UID: Order = Order { index: "asset_account_uid", column: "uid", of: Of::Unsigned };
 const LAST_LOGIN: Order = Order { index: "asset_account_last_login", column: "last_login_at", of: Of::Time };

@@ -36,7 +36,8 @@ static COLUMNS: [Own; 17] = [
     steady("escaped"),
 ];
 
-const FIRST_SEEN: Order = Order { index: "asset_database_instance_first_seen", column: "first_seen_at", of: Of::Time };
+const FIRST_SEEN: Order =
+    Order { index: "asset_database_instance_first_seen", column: "first_seen_at", of: Of::Moment };
 const KIND: Order = Order { index: "asset_database_instance_kind", column: "kind", of: Of::Small };
 const PORT: Order = Order { index: "asset_database_instance_port", column: "port", of: Of::Unsigned };
 static ORDERS: [Order; 3] = [FIRST_SEEN, KIND, PORT];

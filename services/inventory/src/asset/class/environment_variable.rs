@@ -27,7 +27,7 @@ static COLUMNS: [Own; 7] = [
 ];
 
 const FIRST_SEEN: Order =
-    Order { index: "asset_environment_variable_first_seen", column: "first_seen_at", of: Of::Time };
+    Order { index: "asset_environment_variable_first_seen", column: "first_seen_at", of: Of::Moment };
 const NAME: Order = Order { index: "asset_environment_variable_name", column: "name", of: Of::Text };
 static ORDERS: [Order; 2] = [FIRST_SEEN, NAME];
 

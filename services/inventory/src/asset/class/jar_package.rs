@@ -34,7 +34,7 @@ static COLUMNS: [Own; 11] = [
     steady("escaped"),
 ];
 
-const FIRST_SEEN: Order = Order { index: "asset_jar_package_first_seen", column: "first_seen_at", of: Of::Time };
+const FIRST_SEEN: Order = Order { index: "asset_jar_package_first_seen", column: "first_seen_at", of: Of::Moment };
 const NAME: Order = Order { index: "asset_jar_package_name", column: "name", of: Of::Text };
 static ORDERS: [Order; 2] = [FIRST_SEEN, NAME];
 

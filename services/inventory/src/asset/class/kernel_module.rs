@@ -29,7 +29,7 @@ static COLUMNS: [Own; 10] = [
     steady("escaped"),
 ];
 
-const FIRST_SEEN: Order = Order { index: "asset_kernel_module_first_seen", column: "first_seen_at", of: Of::Time };
+const FIRST_SEEN: Order = Order { index: "asset_kernel_module_first_seen", column: "first_seen_at", of: Of::Moment };
 const NAME: Order = Order { index: "asset_kernel_module_name", column: "name", of: Of::Text };
 const SIZE: Order = Order { index: "asset_kernel_module_size", column: "size_bytes", of: Of::Unsigned };
 static ORDERS: [Order; 3] = [FIRST_SEEN, NAME, SIZE];

@@ -37,7 +37,7 @@ static COLUMNS: [Own; 18] = [
     steady("terminal"),
 ];
 
-const FIRST_SEEN: Order = Order { index: "asset_listening_port_first_seen", column: "first_seen_at", of: Of::Time };
+const FIRST_SEEN: Order = Order { index: "asset_listening_port_first_seen", column: "first_seen_at", of: Of::Moment };
 const PORT: Order = Order { index: "asset_listening_port_port", column: "port", of: Of::Unsigned };
 const PROCESS_NAME: Order = Order { index: "asset_listening_port_process_name", column: "process_name", of: Of::Text };
 const STARTED: Order = Order { index: "asset_listening_port_started", column: "start_at", of: Of::Time };

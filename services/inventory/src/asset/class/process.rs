@@ -39,7 +39,7 @@ static COLUMNS: [Own; 20] = [
     steady("escaped"),
 ];
 
-const FIRST_SEEN: Order = Order { index: "asset_process_first_seen", column: "first_seen_at", of: Of::Time };
+const FIRST_SEEN: Order = Order { index: "asset_process_first_seen", column: "first_seen_at", of: Of::Moment };
 const NAME: Order = Order { index: "asset_process_name", column: "name", of: Of::Text };
 const USER: Order = Order { index: "asset_process_user", column: "user", of: Of::Text };
 const STARTED: Order = Order { index: "asset_process_started", column: "start_at", of: Of::Time };

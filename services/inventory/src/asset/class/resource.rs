@@ -37,7 +37,7 @@ static COLUMNS: [Own; 18] = [
     steady("escaped"),
 ];
 
-const FIRST_SEEN: Order = Order { index: "asset_resource_first_seen", column: "first_seen_at", of: Of::Time };
+const FIRST_SEEN: Order = Order { index: "asset_resource_first_seen", column: "first_seen_at", of: Of::Moment };
 const NAME: Order = Order { index: "asset_resource_name", column: "name", of: Of::Text };
 static ORDERS: [Order; 2] = [FIRST_SEEN, NAME];
 

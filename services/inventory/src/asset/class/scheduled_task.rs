@@ -27,7 +27,7 @@ static COLUMNS: [Own; 8] = [
     steady("escaped"),
 ];
 
-const FIRST_SEEN: Order = Order { index: "asset_scheduled_task_first_seen", column: "first_seen_at", of: Of::Time };
+const FIRST_SEEN: Order = Order { index: "asset_scheduled_task_first_seen", column: "first_seen_at", of: Of::Moment };
 const USER: Order = Order { index: "asset_scheduled_task_user", column: "user", of: Of::Text };
 static ORDERS: [Order; 2] = [FIRST_SEEN, USER];
 

@@ -29,7 +29,7 @@ static COLUMNS: [Own; 9] = [
 ];
 
 const FIRST_SEEN: Order =
-    Order { index: "asset_software_application_first_seen", column: "first_seen_at", of: Of::Time };
+    Order { index: "asset_software_application_first_seen", column: "first_seen_at", of: Of::Moment };
 const NAME: Order = Order { index: "asset_software_application_name", column: "name", of: Of::Text };
 const PROCESS_COUNT: Order =
     Order { index: "asset_software_application_process_count", column: "process_count", of: Of::Unsigned };

@@ -29,7 +29,7 @@ static COLUMNS: [Own; 10] = [
     steady("escaped"),
 ];
 
-const FIRST_SEEN: Order = Order { index: "asset_startup_service_first_seen", column: "first_seen_at", of: Of::Time };
+const FIRST_SEEN: Order = Order { index: "asset_startup_service_first_seen", column: "first_seen_at", of: Of::Moment };
 const NAME: Order = Order { index: "asset_startup_service_name", column: "name", of: Of::Text };
 const USER: Order = Order { index: "asset_startup_service_user", column: "user", of: Of::Text };
 static ORDERS: [Order; 3] = [FIRST_SEEN, NAME, USER];

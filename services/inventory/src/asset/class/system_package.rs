@@ -30,7 +30,7 @@ static COLUMNS: [Own; 9] = [
     steady("escaped"),
 ];
 
-const FIRST_SEEN: Order = Order { index: "asset_system_package_first_seen", column: "first_seen_at", of: Of::Time };
+const FIRST_SEEN: Order = Order { index: "asset_system_package_first_seen", column: "first_seen_at", of: Of::Moment };
 const NAME: Order = Order { index: "asset_system_package_name", column: "name", of: Of::Text };
 const INSTALLED: Order = Order { index: "asset_system_package_installed", column: "installed_at", of: Of::Time };
 static ORDERS: [Order; 3] = [FIRST_SEEN, NAME, INSTALLED];

@@ -29,7 +29,7 @@ static COLUMNS: [Own; 10] = [
     steady("escaped"),
 ];
 
-const FIRST_SEEN: Order = Order { index: "asset_web_application_first_seen", column: "first_seen_at", of: Of::Time };
+const FIRST_SEEN: Order = Order { index: "asset_web_application_first_seen", column: "first_seen_at", of: Of::Moment };
 const NAME: Order = Order { index: "asset_web_application_name", column: "name", of: Of::Text };
 const DOMAIN: Order = Order { index: "asset_web_application_domain", column: "domain", of: Of::Text };
 const PLUGIN_COUNT: Order =

@@ -29,7 +29,7 @@ static COLUMNS: [Own; 8] = [
     steady("escaped"),
 ];
 
-const FIRST_SEEN: Order = Order { index: "asset_web_framework_first_seen", column: "first_seen_at", of: Of::Time };
+const FIRST_SEEN: Order = Order { index: "asset_web_framework_first_seen", column: "first_seen_at", of: Of::Moment };
 const NAME: Order = Order { index: "asset_web_framework_name", column: "name", of: Of::Text };
 const JAR_COUNT: Order = Order { index: "asset_web_framework_jar_count", column: "jar_count", of: Of::Unsigned };
 static ORDERS: [Order; 3] = [FIRST_SEEN, NAME, JAR_COUNT];

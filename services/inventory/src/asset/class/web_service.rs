@@ -29,7 +29,7 @@ static COLUMNS: [Own; 10] = [
     steady("escaped"),
 ];
 
-const FIRST_SEEN: Order = Order { index: "asset_web_service_first_seen", column: "first_seen_at", of: Of::Time };
+const FIRST_SEEN: Order = Order { index: "asset_web_service_first_seen", column: "first_seen_at", of: Of::Moment };
 const KIND: Order = Order { index: "asset_web_service_kind", column: "kind", of: Of::Small };
 const PROCESS_COUNT: Order =
     Order { index: "asset_web_service_process_count", column: "process_count", of: Of::Unsigned };

@@ -33,7 +33,7 @@ static COLUMNS: [Own; 14] = [
     steady("escaped"),
 ];
 
-const FIRST_SEEN: Order = Order { index: "asset_web_site_first_seen", column: "first_seen_at", of: Of::Time };
+const FIRST_SEEN: Order = Order { index: "asset_web_site_first_seen", column: "first_seen_at", of: Of::Moment };
 const DOMAIN: Order = Order { index: "asset_web_site_domain", column: "domain", of: Of::Text };
 const PORT: Order = Order { index: "asset_web_site_port", column: "port", of: Of::Unsigned };
 const PATH_COUNT: Order = Order { index: "asset_web_site_path_count", column: "path_count", of: Of::Unsigned };
