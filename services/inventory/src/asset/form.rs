@@ -63,6 +63,7 @@ pub struct Forms {
 
 impl Forms {
     /// Reads them, and notes those that are new with this release.
+    #[allow(clippy::disallowed_methods, reason = "the table is of no tenant")]
     pub async fn load(db: &Db, now: DateTime<Utc>) -> Result<Self> {
         db.system(&SystemScope::job(Job::Startup), |tx| async move {
             let stored: HashMap<i16, Model> =

@@ -4,9 +4,8 @@ use cwpp_access::{Job, SystemScope};
 use cwpp_contracts::inventory::v1::*;
 use cwpp_inventory::asset::{form, snapshot};
 use cwpp_storage::{Db, Tenanted};
-use sea_orm::EntityTrait;
-use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, QueryFilter};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter};
 use uuid::Uuid;
 
 use crate::world::*;
@@ -75,8 +74,8 @@ both! {
         assert_eq!(since(noon() + chrono::TimeDelta::hours(25)).await, (100, 100), "a restart changes nothing");
         let scope = SystemScope::job(Job::Harness);
         db.system(&scope, |tx| async move {
-            let update = form::Entity::update_many().filter(form::Column::AssetClass.eq(class));
-            update.col_expr(form::Column::Form, Expr::col(form::Column::Form).add(1)).exec(&tx).await?;
+            let sql = format!("UPDATE class_form SET form = form + 1 WHERE asset_class = {class}");
+            tx.execute_unprepared(&sql).await?;
             Ok(())
         })
         .await
