@@ -56,6 +56,9 @@ struct Arguments {
     /// The services reach the server by TCP; the limit goes by the server's Unix socket all the same.
     #[arg(long)]
     tcp: bool,
+    /// Classes whose lists are measured, by name; all of them where it is `all`.
+    #[arg(long, value_delimiter = ',', default_value = "process")]
+    class: Vec<String>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -120,7 +123,7 @@ async fn main() -> anyhow::Result<()> {
     let median = &runs[runs.len() / 2];
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&runs)?);
-        return Ok(());
+        return median.held();
     }
     println!(
         "{} machines of {} rows over all classes, {} callers, {} runs; the median run:",
@@ -155,6 +158,41 @@ async fn main() -> anyhow::Result<()> {
         median.replaced_seconds / median.changed_seconds
     );
     println!("  inventory        peak {} MiB, ready in {:.2} s", median.peak_mib, median.ready_seconds);
+    median.held()
+}
+
+impl Run {
+    /// Fails where less was reached than is promised.
+    fn held(&self) -> anyhow::Result<()> {
+        ensure_held(&[
+            ("first report at least 0.5 of the raw insert", self.ratio >= 0.5),
+            ("unchanged report 50 times less processor time", self.unchanged_cpu_ratio >= 50.0),
+            ("unchanged report writes no row", self.unchanged_rows_written == 0),
+            ("20 changes 5 times faster than replacing", self.replaced_seconds >= 5.0 * self.changed_seconds),
+            (PEAK, self.peak_mib < MOST_MIB),
+        ])
+    }
+}
+
+/// Peak memory of inventory, in MiB.
+const MOST_MIB: u64 = 256;
+const PEAK: &str = "inventory below 256 MiB";
+
+/// Fails with the promises that were not held.
+fn ensure_held(promises: &[(&str, bool)]) -> anyhow::Result<()> {
+    let broken: Vec<&str> = promises.iter().filter(|(_, held)| !held).map(|(promise, _)| *promise).collect();
+    anyhow::ensure!(broken.is_empty(), "not held: {}", broken.join("; "));
+    Ok(())
+}
+
+/// Refuses a server that answers before what was committed is on the disk: its figures say nothing.
+async fn durable(admin: &mut MySqlConnection) -> anyhow::Result<()> {
+    let sql = "SELECT CAST(CONCAT_WS(' ', @@innodb_flush_log_at_trx_commit, @@sync_binlog, @@log_bin) AS CHAR)";
+    let settings: String = sqlx::query_scalar(sql).fetch_one(&mut *admin).await?;
+    anyhow::ensure!(
+        settings == "1 1 1",
+        "the server is not durable: innodb_flush_log_at_trx_commit, sync_binlog, log_bin are {settings}"
+    );
     Ok(())
 }
 
@@ -173,6 +211,7 @@ async fn start(
     admin: &mut MySqlConnection,
     folder: &Path,
 ) -> anyhow::Result<(Process, String, Duration)> {
+    durable(admin).await?;
     let url = fresh(arguments, admin, "cwpp_bench_reports", arguments.tcp).await?;
     Process::migrate("cwpp-inventory", &[("database.url", url.clone())])?;
     let settings = [("database.url", url.clone()), ("log.level", "warn".into())];
@@ -198,7 +237,7 @@ async fn in_flight(arguments: &Arguments) -> anyhow::Result<()> {
         first.time.as_secs_f64(),
         first.retries
     );
-    Ok(())
+    ensure_held(&[("all applied", first.applied == arguments.machines), (PEAK, peak < MOST_MIB)])
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<Run> {

@@ -109,9 +109,9 @@ impl Processes {
     /// What of them cannot be seen: those of other users, and the executables that are others' to see.
     pub fn unseen(&self) -> Vec<String> {
         let hidden = self.are_hidden().then(|| "/proc: processes of other users are hidden".to_owned());
-        let closed =
-            self.iter().filter(|process| !process.is_kernel && process.state != b'Z' && process.exe.is_none()).count();
-        let closed = (closed > 0).then(|| format!("/proc/*/exe of {closed} processes"));
+        let is_closed = |process: &Process| !process.is_kernel && process.state != b'Z' && process.exe.is_none();
+        // Without their number, which is another each time.
+        let closed = self.iter().any(is_closed).then(|| "/proc/*/exe of processes of other users".to_owned());
         hidden.into_iter().chain(closed).collect()
     }
 
@@ -145,6 +145,10 @@ fn read(root: &Root, pid: u32, args_cap: u64) -> Option<Process> {
     process.uid = number_of(&status, b"Uid:");
     process.gid = number_of(&status, b"Gid:");
     process.exe = link(root, &directory, "exe");
+    if process.exe.is_none() && root.read(&format!("{directory}/stat")).is_err() {
+        // It ended before the link was read: that is not to be told as closed.
+        return None;
+    }
     process.cwd = link(root, &directory, "cwd");
     process.container = Container::of(&root.read(&format!("{directory}/cgroup")).unwrap_or_default());
     if let Some(exe) = &mut process.exe

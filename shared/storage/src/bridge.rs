@@ -90,7 +90,7 @@ async fn reach(host: &str, port: u16) -> Result<TcpStream> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
 
@@ -122,12 +122,13 @@ mod tests {
 
     #[tokio::test]
     async fn waits_for_a_server_that_starts() {
-        let (server, port) = server().await;
-        drop(server);
-        let bridge = Bridge::open("127.0.0.1", port).unwrap();
+        // It holds its port, and refuses until it listens.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let bridge = Bridge::open("127.0.0.1", socket.local_addr().unwrap().port()).unwrap();
         let mut near = UnixStream::connect(bridge.path()).await.unwrap();
         tokio::time::sleep(RETRY).await;
-        let server = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        let server = socket.listen(1).unwrap();
         let (mut far, _) = server.accept().await.unwrap();
         far.write_all(b"!").await.unwrap();
         assert_eq!(near.read_u8().await.unwrap(), b'!');

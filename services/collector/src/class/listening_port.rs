@@ -221,7 +221,7 @@ fn holders<'a>(
         }
     }
     if hidden > 0 {
-        snapshot.unread_sources.push(format!("/proc/*/fd of {hidden} processes"));
+        snapshot.unread_sources.push("/proc/*/fd of processes of other users".to_owned());
     }
     for list in holders.values_mut() {
         list.sort_by_key(|process| (process.start_ticks, process.pid));

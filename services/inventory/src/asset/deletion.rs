@@ -154,6 +154,9 @@ async fn empty(
                 return Ok((0, false));
             }
             let removed = remove::class(&tx, machine_id, class, CHUNK).await?;
+            if class.class() == AssetClass::Account && removed < CHUNK {
+                machine::store::forget_login(&tx, machine_id).await?;
+            }
             Ok((removed, removed < CHUNK))
         };
         let (removed, is_done) = db.write(scope, chunk).await?;

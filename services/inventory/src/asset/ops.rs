@@ -267,6 +267,8 @@ impl Assets {
                 change_time: Some(timestamp(row.changed_at)),
             })
         };
+        // What a removed machine left is on its way out.
+        rows.retain(|row| hosts.contains_key(&row.machine_id));
         Ok((rows.into_iter().map(change).collect::<Result<_>>()?, token))
     }
 

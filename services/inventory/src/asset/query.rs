@@ -21,7 +21,7 @@ use crate::machine::query::System;
 /// Most machines that a host filter may resolve to.
 pub const MOST_HOSTS: usize = 500;
 
-/// Where a page ends, however many rows were asked for: clients take messages of 4 MiB, and one row is far below the rest.
+/// Where a page ends, however many rows were asked for: clients take messages of 4 MiB, and no row is larger than this.
 const MOST_BYTES: usize = 3 << 20;
 
 /// Rows that are held against a sieve at a time.
@@ -74,8 +74,11 @@ pub fn ask(
     let class = of_query(query);
     let plan = class.plan(query, violations);
     // The rows of chosen machines are few: they stay in the primary key's order, and the span is looked for there.
-    let few = matches!(hosts, Hosts::Of { .. }) && !plan.asked;
-    Some(Asked { class, plan: plan.first_seen(span, !few), hosts, descending })
+    let few = matches!(hosts, Hosts::Of { .. }) && !plan.asked && !descending;
+    let mut plan = plan.first_seen(span, !few);
+    // Whoever wants the order backwards wants an order.
+    plan.asked |= descending;
+    Some(Asked { class, plan, hosts, descending })
 }
 
 fn ask_hosts(filter: Option<&api::HostFilter>, violations: &mut Violations) -> Hosts {
@@ -247,7 +250,7 @@ impl Asked {
         ids.sort_unstable();
         ids.dedup();
         let hosts = machine::store::hosts(read, &ids).await?;
-        let (mut assets, mut bytes) = (Vec::with_capacity(rows.len()), 0);
+        let (mut assets, mut bytes, mut last) = (Vec::with_capacity(rows.len()), 0, None);
         for ((row, item), machine_id) in rows.into_iter().zip(places) {
             // What a removed machine left is on its way out.
             let Some(host) = hosts.get(&machine_id) else { continue };
@@ -258,11 +261,12 @@ impl Asked {
                 update_time: Some(timestamp(row.try_get("", "updated_at")?)),
                 asset_id: row.try_get::<Uuid>("", "item_key")?.to_string(),
             };
-            assets.push(asset);
-            bytes += assets.last().map_or(0, Message::encoded_len);
-            if bytes > MOST_BYTES {
-                return Ok((assets, Some(list.cursor(&row)?)));
+            bytes += asset.encoded_len();
+            if let Some(last) = last.filter(|_| bytes > MOST_BYTES) {
+                return Ok((assets, Some(list.cursor(&last)?)));
             }
+            assets.push(asset);
+            last = Some(row);
         }
         Ok((assets, next))
     }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use cwpp_chassis::{Error, Reason};
 use cwpp_contracts::inventory::v1::HostColumns;
 use cwpp_storage::{HasTenant, OrRefuse, StoreResult, TenantRead, TenantTx, Tenanted};
-use sea_orm::sea_query::LockType;
+use sea_orm::sea_query::{Expr, LockType};
 use sea_orm::{
     ActiveModelTrait, ActiveValue, ColumnTrait, ConnectionTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
     QueryTrait,
@@ -69,6 +69,18 @@ pub async fn describe(
     entity::Entity::update_of(tx).filter(entity::Column::MachineId.eq(row.machine_id)).set(set).exec(tx).await?;
     watch::changed(tx, &[row.machine_id]).await?;
     Ok(row)
+}
+
+/// Forgets when a person logged in to a machine last.
+pub async fn forget_login(tx: &TenantTx, machine_id: Uuid) -> StoreResult<()> {
+    let Some(old) = lock_many(tx, &[machine_id]).await?.remove(&machine_id) else { return Ok(()) };
+    if old.last_user_login_at.is_some() {
+        let set = entity::Entity::update_of(tx).filter(entity::Column::MachineId.eq(machine_id));
+        let set = set.col_expr(entity::Column::LastUserLoginAt, Expr::value(Option::<DateTime<Utc>>::None));
+        set.col_expr(entity::Column::Version, Expr::value(old.version + 1)).exec(tx).await?;
+        watch::changed(tx, &[machine_id]).await?;
+    }
+    Ok(())
 }
 
 /// Describes a machine anew by its registration; what it does not say of itself stays.

@@ -88,12 +88,18 @@ both! {
         w.report(&host, &[AssetClass::Account], &accounts[..1]).await;
         assert_eq!(changes().await, ["alice"], "the history goes on");
 
-        // With a class that is off its history goes.
+        // With a class that is off its history goes, and the last login.
+        let mut agent = registration(&tenant, "web-1");
+        agent.facts.as_mut().unwrap().last_user_login_time = Some(timestamp(noon()));
+        assert_eq!(w.register(agent).await.unwrap().machine.unwrap().machine_id, host.id);
         let off = CollectionSettings { classes: vec![ClassCollection { asset_class: AssetClass::Account.into(), ..Default::default() }] };
         put(w, &tenant, Uuid::now_v7(), (MachineScopeKind::All, &[]), off, 1).await;
         let request = DeleteAssetsRequest { asset_class: AssetClass::Account.into(), switched_off: true, ..of(&tenant) };
         assert_eq!(delete(w, request).await.unwrap().assets, 1);
         assert!(changes().await.is_empty());
+        let get = GetMachineRequest { app_id: tenant.app_id, machine_id: host.id.clone() };
+        let machine = w.machines.clone().get_machine(get).await.unwrap().into_inner().machine.unwrap();
+        assert_eq!(machine.facts.unwrap().last_user_login_time, None);
     }
 
     async fn a_report_on_its_way_brings_nothing_back_of_a_class_that_is_off(w: World) {

@@ -74,6 +74,25 @@ both! {
         assert_eq!((seen.len(), rows.len(), pages), (900, 900, messages));
     }
 
+    async fn rows_as_large_as_they_may_be_come_one_a_message(w: World) {
+        let tenant = w.tenant().await;
+        let class = AssetClass::WebSite;
+        for name in ["web-1", "web-2"] {
+            let AssetItem { item: Some(Item::WebSite(site)) } = crate::fixture::item(class, 1) else { unreachable!() };
+            let text = || "x".repeat(1000);
+            let path = |_| WebSitePath { virtual_path: text(), real_path: text(), owner: text(), group: text(), permission: text() };
+            let site = WebSite { paths: (0..500).map(path).collect(), ..site };
+            w.report(&w.host(&tenant, name).await, &[class], &[AssetItem { item: Some(Item::WebSite(site)) }]).await;
+        }
+        let query = Some(AssetQuery { query: Some(Query::WebSite(WebSiteQuery::default())) });
+        let request = ExportAssetsRequest { app_id: tenant.app_id, query, ..Default::default() };
+        let mut parts = w.assets.clone().export_assets(request).await.unwrap().into_inner();
+        for _ in 0..2 {
+            assert_eq!(parts.message().await.unwrap().unwrap().assets.len(), 1);
+        }
+        assert_eq!(parts.message().await.unwrap(), None);
+    }
+
     async fn an_export_ends_when_the_tenant_is_sealed(w: World) {
         let tenant = w.tenant().await;
         fill(w, &tenant).await;

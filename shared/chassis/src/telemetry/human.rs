@@ -20,7 +20,9 @@ where
         let (compact, mut line) = (format().compact().with_ansi(writer.has_ansi_escapes()), String::new());
         compact.format_event(context, Writer::new(&mut line), event)?;
         write!(writer, "{}", line.trim_end_matches('\n'))?;
-        if let Some(id) = crate::request_id::current().filter(|id| !line.contains(&**id)) {
+        let is_named =
+            |id: &str| line.contains(&format!("request_id={id}")) || line.contains(&format!("request_id={id:?}"));
+        if let Some(id) = crate::request_id::current().filter(|id| !is_named(id)) {
             write!(writer, " request_id={id}")?;
         }
         if let Some(id) = crate::request_id::trace_id() {

@@ -163,11 +163,14 @@ fn details(root: &Root, module: &mut KernelModule, hidden: &mut bool) {
                 fields.truncated.push("parameters".to_owned());
             }
             for name in names.iter().take(LIST_CAP) {
-                match root.read_head(&format!("{parameters}/{name}"), TEXT_CAP + 1) {
+                // A page is all that the kernel shows; what is cut before it is redacted may no longer look like a secret.
+                match root.read_head(&format!("{parameters}/{name}"), 4096) {
                     Ok((value, _)) => {
-                        let value = fields.text("parameters", value.trim_ascii_end(), TEXT_CAP);
                         let name = fields.text("parameters", name.as_bytes(), TEXT_CAP);
-                        let value = cwpp_redaction::named(&name, &value).into_owned();
+                        let (value, escaped) = text::decode(value.trim_ascii_end());
+                        fields.escaped |= escaped;
+                        let value =
+                            fields.text("parameters", cwpp_redaction::named(&name, &value).as_bytes(), TEXT_CAP);
                         module.parameters.insert(name, value);
                     }
                     Err(e) => *hidden |= !e.is_missing(),

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -25,7 +25,8 @@ const PROC_MAGIC: u64 = 0x9fa0;
 /// An executable and the processes that run it.
 #[derive(Debug)]
 struct Program {
-    file: PathBuf,
+    /// The ways to it, by each process that runs it: one may have ended since.
+    files: Vec<PathBuf>,
     size: u64,
     pids: Vec<u32>,
     sum: OnceCell<Option<String>>,
@@ -60,8 +61,11 @@ impl Digests {
             let Ok(file) = file else { continue };
             let Ok(about) = std::fs::metadata(&file) else { continue };
             if about.is_file() {
-                let program = Program { file, size: about.len(), pids: Vec::new(), sum: OnceCell::new() };
-                programs.entry((about.dev(), about.ino())).or_insert(program).pids.push(process.pid);
+                let program =
+                    || Program { files: Vec::new(), size: about.len(), pids: Vec::new(), sum: OnceCell::new() };
+                let program = programs.entry((about.dev(), about.ino())).or_insert_with(program);
+                program.files.push(file);
+                program.pids.push(process.pid);
             }
         }
         let mut programs: Vec<Program> = programs.into_values().collect();
@@ -84,13 +88,13 @@ impl Digests {
     /// The digest of a process's executable; none where it is beyond the budget or cannot be read.
     pub(super) fn get(&self, pid: u32) -> Option<String> {
         let program = &self.programs[*self.by_pid.get(&pid)?];
-        program.sum.get_or_init(|| sum(program)).clone()
+        program.sum.get_or_init(|| program.files.iter().find_map(|file| sum(file, program.size))).clone()
     }
 }
 
 /// None for a file that cannot be read, or grew since.
-fn sum(program: &Program) -> Option<String> {
-    let mut file = File::open(&program.file).ok()?.take(program.size + 1);
+fn sum(file: &Path, size: u64) -> Option<String> {
+    let mut file = File::open(file).ok()?.take(size + 1);
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; BUFFER];
     let mut read = 0;
@@ -102,5 +106,5 @@ fn sum(program: &Program) -> Option<String> {
         read += count as u64;
         hasher.update(&buffer[..count]);
     }
-    (read == program.size).then(|| hex::encode(hasher.finalize()))
+    (read == size).then(|| hex::encode(hasher.finalize()))
 }

@@ -49,6 +49,9 @@ const PSEUDO: [&[u8]; 12] = [
     b"rootfs",
 ];
 
+/// Types of images, which are full by nature.
+const IMAGES: [&[u8]; 6] = [b"squashfs", b"iso9660", b"erofs", b"udf", b"cramfs", b"romfs"];
+
 /// A line of `mountinfo`.
 struct Mount<'a> {
     device: &'a [u8],
@@ -70,10 +73,10 @@ pub(super) fn read(root: &Root, snapshot: &mut ClassSnapshot) -> Result<Vec<Reso
     Ok(mounts.into_values().filter(holds_files).map(|mount| resource(root, &mount)).collect())
 }
 
-/// Returns how full the fullest is, 0 to 100.
+/// Returns how full the fullest is that may be written to, 0 to 100.
 pub(crate) fn fullest(root: &Root) -> Option<f64> {
     let (_, bytes) = host_table(root, "mountinfo").ok()?;
-    let mounts = text::lines(&bytes).filter_map(|(_, line)| mount(line)).filter(holds_files);
+    let mounts = text::lines(&bytes).filter_map(|(_, line)| mount(line)).filter(fills);
     let spaces = mounts.filter_map(|mount| space(root, &mount)).filter(|(size, _)| *size > 0);
     spaces.map(|(size, used)| used as f64 / size as f64 * 100.0).max_by(f64::total_cmp)
 }
@@ -113,6 +116,11 @@ fn unescape(word: &[u8]) -> Vec<u8> {
         }
     }
     out
+}
+
+/// Says whether it can be more or less full.
+fn fills(mount: &Mount<'_>) -> bool {
+    holds_files(mount) && !IMAGES.contains(&mount.filesystem)
 }
 
 fn holds_files(mount: &Mount<'_>) -> bool {
@@ -176,6 +184,19 @@ fn device_of(path: &Path) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn images_are_never_the_fullest() {
+        for (line, counts) in [
+            ("1 0 254:0 / / rw - ext4 /dev/vda rw", true),
+            ("1 0 7:0 / /snap/core20/2318 ro - squashfs /dev/loop0 ro", false),
+            ("1 0 11:0 / /media/cdrom ro - iso9660 /dev/sr0 ro", false),
+        ] {
+            let mount = mount(line.as_bytes()).expect("a line");
+            assert!(holds_files(&mount), "{line}");
+            assert_eq!(fills(&mount), counts, "{line}");
+        }
+    }
 
     #[test]
     fn only_file_systems_that_hold_files_count() {
