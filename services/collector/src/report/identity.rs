@@ -82,6 +82,10 @@ impl Identity {
     }
 
     fn save(&self, kept: &Kept) -> io::Result<()> {
+        self.write(kept).map_err(|e| at(&self.directory, e))
+    }
+
+    fn write(&self, kept: &Kept) -> io::Result<()> {
         let temporary = self.directory.join("identity.json.tmp");
         let mut file = File::create(&temporary)?;
         file.write_all(&serde_json::to_vec(kept)?)?;
@@ -93,14 +97,24 @@ impl Identity {
     fn load(&self) -> io::Result<Kept> {
         let path = self.directory.join(FILE);
         match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| damaged(&path, e)),
+            Ok(bytes) => match serde_json::from_slice(&bytes) {
+                Ok(Kept { version, .. }) if version != VERSION => {
+                    Err(damaged(&path, format_args!("it is of version {version}, not {VERSION}")))
+                }
+                other => other.map_err(|e| damaged(&path, e)),
+            },
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let (distinct_ids, machine_ids) = (BTreeMap::new(), BTreeMap::new());
                 Ok(Kept { version: VERSION, installed_at: None, distinct_ids, machine_ids })
             }
-            Err(e) => Err(e),
+            Err(e) => Err(at(&path, e)),
         }
     }
+}
+
+/// Names the place of an error.
+fn at(path: &Path, cause: io::Error) -> io::Error {
+    io::Error::new(cause.kind(), format!("{}: {cause}", path.display()))
 }
 
 fn damaged(path: &Path, cause: impl std::fmt::Display) -> io::Error {

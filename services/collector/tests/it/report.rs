@@ -510,11 +510,15 @@ async fn a_clone_keeps_what_it_was_given_over_its_restarts() {
     assert_eq!(registered[1].boot_id_hash, registered[2].boot_id_hash);
     assert_eq!(registered[0].boot_id_hash.len(), 32);
 
-    std::fs::write(folder.path().join("state/identity.json"), "{").unwrap();
-    assert!(
-        matches!(anew.register(&snapshot).await, Err(ReportError::State(_))),
-        "a clone never forgets that it is one"
-    );
+    let file = folder.path().join("state/identity.json");
+    for text in ["{", r#"{"version":99,"distinct_ids":{},"machine_ids":{}}"#] {
+        std::fs::write(&file, text).unwrap();
+        let Err(ReportError::State(error)) = anew.register(&snapshot).await else {
+            panic!("a clone never forgets that it is one");
+        };
+        assert!(error.to_string().contains("state/identity.json is damaged"), "{error}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), text, "it is left as it was");
+    }
 }
 
 #[tokio::test]
