@@ -82,7 +82,7 @@ impl Gate {
         if principal.kind == Kind::Agent {
             let own = principal.machine.ok_or_else(|| denied(rule))?;
             if machines().iter().any(|m| scope::machine(m) != Some(own)) {
-                return Err(Error::new(Reason::PermissionDenied, "an agent acts for its own machine only"));
+                return Err(scope::not_its_machine());
             }
         }
         let grant = if principal.kind == Kind::Operator {

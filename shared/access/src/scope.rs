@@ -50,6 +50,11 @@ pub fn tenant_unknown() -> Error {
     Error::new(Reason::TenantUnknown, "there is no such tenant")
 }
 
+/// The answer for an agent that speaks about another machine than the one that its token names.
+pub fn not_its_machine() -> Error {
+    Error::new(Reason::PermissionDenied, "an agent acts for its own machine only")
+}
+
 /// Permission to act for one tenant.
 #[derive(Debug, Clone)]
 pub struct TenantScope {

@@ -82,12 +82,12 @@ pub fn command_line(text: &str) -> Cow<'_, str> {
 }
 
 /// Replaces a value whose name says that it is a secret, or that is one by its looks.
-pub fn named(name: &str, value: &str) -> Cow<'static, str> {
-    let redacted = command_line(&format!("{name}={value}")).into_owned();
-    match redacted.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')) {
+pub fn named(name: &str, value: &str) -> String {
+    let line = format!("{name}={value}");
+    match command_line(&line).strip_prefix(name).and_then(|rest| rest.strip_prefix('=')) {
         // One whose first word is a secret is one to its end, blanks or not.
-        Some(value) if !value.starts_with(MASK) => Cow::Owned(value.to_owned()),
-        _ => Cow::Borrowed(MASK),
+        Some(value) if !value.starts_with(MASK) => value.to_owned(),
+        _ => MASK.to_owned(),
     }
 }
 

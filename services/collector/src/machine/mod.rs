@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 pub use dmi::{Cloud, Dmi};
+pub(crate) use load::percent;
 pub use load::{Load, LoadSampler};
 pub use os::OperatingSystem;
 

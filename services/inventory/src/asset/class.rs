@@ -178,10 +178,10 @@ impl Plan {
     /// Narrows to a span of time: a part of the order's index where the column is the order's own, else looked for.
     fn span(self, column: &'static str, span: Span) -> Self {
         let ordered = self.order.column == column;
-        self.within(column, span, ordered)
+        self.narrow(column, span, ordered)
     }
 
-    fn within(mut self, column: &'static str, (from, until): Span, ordered: bool) -> Self {
+    fn narrow(mut self, column: &'static str, (from, until): Span, ordered: bool) -> Self {
         let ends: Vec<_> =
             [(">=", from), ("<", until)].into_iter().filter_map(|(compare, at)| Some((compare, at?))).collect();
         for (compare, at) in ends {
@@ -201,7 +201,7 @@ impl Plan {
     /// Narrows to what was first seen in a span of time: by its index where that is the order, and may be.
     pub fn first_seen(self, span: Span, by_index: bool) -> Self {
         let ordered = by_index && self.order.column == "first_seen_at";
-        self.within("first_seen_at", span, ordered)
+        self.narrow("first_seen_at", span, ordered)
     }
 
     fn and(mut self, condition: Expr) -> Self {

@@ -12,6 +12,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 
 use super::class::{CLASSES, Class};
+use super::natural_key::short;
 
 /// Within this time every machine is asked.
 const SPREAD: TimeDelta = TimeDelta::hours(24);
@@ -46,13 +47,7 @@ pub fn of(class: &dyn Class) -> i64 {
         hash.update(&[u8::from(column.volatile) + u8::from(column.coarse)]);
         hash.update(column.name.as_bytes());
     }
-    number(&hash.finalize())
-}
-
-/// Returns the first bytes of a hash as a number.
-fn number(hash: &blake3::Hash) -> i64 {
-    let (first, _) = hash.as_bytes().split_first_chunk().unwrap_or((&[0; 8], &[]));
-    i64::from_be_bytes(*first)
+    short(&hash.finalize()).as_u64_pair().0.cast_signed()
 }
 
 /// Since when each class has the form that it has.
@@ -94,7 +89,7 @@ impl Forms {
 
 /// How long after a release a machine's turn comes.
 pub fn wait(machine_id: Uuid) -> TimeDelta {
-    let part = number(&blake3::hash(machine_id.as_bytes())).cast_unsigned();
+    let (part, _) = short(&blake3::hash(machine_id.as_bytes())).as_u64_pair();
     TimeDelta::seconds((part % SPREAD.num_seconds().cast_unsigned()).cast_signed())
 }
 

@@ -22,7 +22,7 @@ use crate::machine::query::System;
 pub const MOST_HOSTS: usize = 500;
 
 /// Where a page ends, however many rows were asked for: clients take messages of 4 MiB, and no row is larger than this.
-const MOST_BYTES: usize = 3 << 20;
+pub(super) const MOST_BYTES: usize = 3 << 20;
 
 /// Rows that are held against a sieve at a time.
 const SIFTED: u64 = 1000;

@@ -93,16 +93,13 @@ impl Offer {
         snapshot: Option<&Model>,
         scope_epoch: i64,
         settings: Settings,
-        (forms, now): (&Forms, DateTimeUtc),
+        asks: (&Forms, DateTimeUtc),
     ) -> Verdict {
-        let is_stored = |snapshot: &Model| {
-            self.is_stored(snapshot, scope_epoch, settings.since, |machine_id| {
-                forms.is_due(self.class, machine_id, now)
-            })
-        };
         let decision = match settings.off {
             true => Decision::Disabled,
-            false if snapshot.is_some_and(is_stored) => Decision::Unchanged,
+            false if snapshot.is_some_and(|s| self.is_stored(s, scope_epoch, settings.since, asks)) => {
+                Decision::Unchanged
+            }
             false => Decision::Send,
         };
         Verdict { decision, interval: settings.interval() }
@@ -110,12 +107,12 @@ impl Offer {
 
     /// Says whether that is what is stored, and stored as this server would store it; in another form also until the
     /// machine's turn comes.
-    fn is_stored(&self, snapshot: &Model, scope_epoch: i64, since: i64, is_due: impl FnOnce(Uuid) -> bool) -> bool {
+    fn is_stored(&self, snapshot: &Model, scope_epoch: i64, since: i64, (forms, now): (&Forms, DateTimeUtc)) -> bool {
         let Some(class) = by_number(self.class.into()) else { return false };
         let (form, decided) = fingerprint(class, scope_epoch, since).as_u64_pair();
         let stored = snapshot.fingerprint.as_u64_pair();
         let is_same = snapshot.complete && snapshot.digest == self.digest && stored.1 == decided;
-        is_same && (stored.0 == form || !is_due(snapshot.machine_id))
+        is_same && (stored.0 == form || !forms.is_due(self.class, snapshot.machine_id, now))
     }
 }
 

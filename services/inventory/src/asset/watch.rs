@@ -6,20 +6,18 @@ use cwpp_contracts::inventory::v1::WatchPackagesResponse;
 use cwpp_contracts::inventory::v1::asset_item::Item;
 use cwpp_storage::watch::{self, Watched};
 use cwpp_storage::{Db, StoreResult, TenantRead, TenantTx, mark};
-use prost::Message;
 use sea_orm::ConnectionTrait;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::class::{self, Class, Whose};
+use super::query::MOST_BYTES;
 use crate::machine;
 
 const FEED: &str = "package";
 /// Packages of one message.
 const SENT: usize = 1000;
-/// Bytes of packages after which a message is sent with fewer: clients take messages of 4 MiB.
-const BYTES: usize = 3 << 20;
 
 /// The classes whose changes are told to the followers: those that have versions in an order of their ecosystem.
 static TOLD: [&dyn Class; 2] = [&class::SystemPackage, &class::JarPackage];
@@ -68,19 +66,14 @@ async fn packages(read: &TenantRead, machine_id: Uuid) -> StoreResult<Vec<Item>>
     Ok(items)
 }
 
-/// Puts an item into its list; returns its bytes.
-fn put(item: Item, part: &mut WatchPackagesResponse) -> Result<usize> {
-    let bytes = match &item {
-        Item::SystemPackage(package) => package.encoded_len(),
-        Item::JarPackage(jar) => jar.encoded_len(),
-        _ => 0,
-    };
+/// Puts an item into its list.
+fn put(item: Item, part: &mut WatchPackagesResponse) -> Result<()> {
     match item {
         Item::SystemPackage(package) => part.packages.push(package),
         Item::JarPackage(jar) => part.jar_packages.push(jar),
         _ => return Err(Error::internal(anyhow::anyhow!("a class that is not told"))),
     }
-    Ok(bytes)
+    Ok(())
 }
 
 #[async_trait::async_trait]
@@ -102,10 +95,11 @@ impl Watched for Packages {
                     first: parts.is_empty(),
                     ..Default::default()
                 };
-                let mut room = BYTES;
+                let mut bytes = 0;
                 for item in rest.by_ref().take(SENT) {
-                    room = room.saturating_sub(put(item, &mut part)?);
-                    if room == 0 {
+                    bytes += item.encoded_len();
+                    put(item, &mut part)?;
+                    if bytes >= MOST_BYTES {
                         break;
                     }
                 }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cwpp_access::TenantScope;
+use cwpp_access::scope::not_its_machine;
 use cwpp_chassis::{Clock, Error, Reason, Result};
 use cwpp_contracts::common::v1::Page as WirePage;
 use cwpp_contracts::inventory::v1::{
@@ -151,12 +152,10 @@ impl Machines {
             .write(scope, |tx| async move {
                 let registered = enrol(&tx, registration, now).await?;
                 // Whose machine it is shows only here; nothing of it stays.
-                let id = registered.machine.row.machine_id;
-                if bound.is_some_and(|own| own != id) {
-                    let error = Error::new(Reason::PermissionDenied, "an agent acts for its own machine only");
-                    return Err(error.into());
+                match bound {
+                    Some(own) if own != registered.machine.row.machine_id => Err(not_its_machine().into()),
+                    _ => Ok(registered),
                 }
-                Ok(registered)
             })
             .await
     }

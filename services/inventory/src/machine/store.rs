@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use cwpp_chassis::{Error, Reason};
 use cwpp_contracts::inventory::v1::HostColumns;
 use cwpp_storage::{HasTenant, OrRefuse, StoreResult, TenantRead, TenantTx, Tenanted};
-use sea_orm::sea_query::{Expr, LockType};
+use sea_orm::sea_query::LockType;
 use sea_orm::{
     ActiveModelTrait, ActiveValue, ColumnTrait, ConnectionTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
     QueryTrait,
@@ -73,14 +73,13 @@ pub async fn describe(
 
 /// Forgets when a person logged in to a machine last.
 pub async fn forget_login(tx: &TenantTx, machine_id: Uuid) -> StoreResult<()> {
-    let Some(old) = lock_many(tx, &[machine_id]).await?.remove(&machine_id) else { return Ok(()) };
-    if old.last_user_login_at.is_some() {
-        let set = entity::Entity::update_of(tx).filter(entity::Column::MachineId.eq(machine_id));
-        let set = set.col_expr(entity::Column::LastUserLoginAt, Expr::value(Option::<DateTime<Utc>>::None));
-        set.col_expr(entity::Column::Version, Expr::value(old.version + 1)).exec(tx).await?;
-        watch::changed(tx, &[machine_id]).await?;
+    match lock_many(tx, &[machine_id]).await?.remove(&machine_id) {
+        Some(old) if old.last_user_login_at.is_some() => {
+            let now = tx.database_time().await?;
+            update(tx, &entity::Model { last_user_login_at: None, ..old }, now).await
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Describes a machine anew by its registration; what it does not say of itself stays.
@@ -202,11 +201,12 @@ pub async fn lock_many(tx: &TenantTx, ids: &[Uuid]) -> StoreResult<HashMap<Uuid,
     Ok(rows.into_iter().map(|row| (row.machine_id, row)).collect())
 }
 
-/// Writes what people and the cloud say of a machine that is locked.
+/// Writes what people and the cloud say of a machine that is locked, and what is no longer known of it.
 pub async fn update(tx: &TenantTx, row: &entity::Model, now: DateTime<Utc>) -> StoreResult<()> {
     let set = entity::ActiveModel {
         instance_state: ActiveValue::Set(row.instance_state),
         remark: ActiveValue::Set(row.remark.clone()),
+        last_user_login_at: ActiveValue::Set(row.last_user_login_at),
         updated_at: ActiveValue::Set(now),
         version: ActiveValue::Set(row.version + 1),
         ..Default::default()

@@ -18,11 +18,7 @@ fn due(deletion: &Deletion) -> Due {
 
 both! {
     async fn every_step_may_be_the_last_of_its_process(world: World) {
-        world.start().await;
-        let tenant = world.tenant(3).await;
-        let deletion = world.terminate(&tenant).await;
-        world.stop().await;
-        world.clock.advance(24 * HOUR);
+        let (tenant, deletion) = world.terminated(3).await;
         // Each step by a process of its own, which dies behind it without giving its lease back.
         let (mut seen, mut tokens) = (vec![State::Scheduled], Vec::new());
         for step in 0..400 {
@@ -56,11 +52,7 @@ both! {
     }
 
     async fn a_step_that_was_done_but_not_written_down_is_done_again(world: World) {
-        world.start().await;
-        let tenant = world.tenant(3).await;
-        let deletion = world.terminate(&tenant).await;
-        world.stop().await;
-        world.clock.advance(24 * HOUR);
+        let (_, deletion) = world.terminated(3).await;
         // Each step is done twice: once by a worker whose last word was lost (its row is set back), once by the next.
         let mut state = State::Scheduled;
         for round in 0..400 {
@@ -92,11 +84,7 @@ both! {
     }
 
     async fn a_worker_that_wakes_up_late_changes_nothing(world: World) {
-        world.start().await;
-        let tenant = world.tenant(3).await;
-        let deletion = world.terminate(&tenant).await;
-        world.stop().await;
-        world.clock.advance(24 * HOUR);
+        let (tenant, deletion) = world.terminated(3).await;
         let desk = world.desk().await;
         let mut sleeper = Hold::claim(&desk, due(&deletion)).await.unwrap().unwrap();
         while sleeper.state().unwrap() != State::Purging {
@@ -125,11 +113,7 @@ both! {
     }
 
     async fn a_purge_is_held_back_while_a_service_is_busy_and_goes_on_after(world: World) {
-        world.start().await;
-        let tenant = world.tenant(3).await;
-        let deletion = world.terminate(&tenant).await;
-        world.stop().await;
-        world.clock.advance(24 * HOUR);
+        let (tenant, deletion) = world.terminated(3).await;
         world.restart_with_places("inventory", 1).await;
         let desk = world.desk().await;
         let mut hold = Hold::claim(&desk, due(&deletion)).await.unwrap().unwrap();
@@ -157,11 +141,7 @@ both! {
     }
 
     async fn what_the_purge_counts_under_its_own_token_is_not_believed(world: World) {
-        world.start().await;
-        let tenant = world.tenant(2).await;
-        let deletion = world.terminate(&tenant).await;
-        world.stop().await;
-        world.clock.advance(24 * HOUR);
+        let (tenant, deletion) = world.terminated(2).await;
         let desk = world.desk().await;
         let mut hold = Hold::claim(&desk, due(&deletion)).await.unwrap().unwrap();
         while hold.state().unwrap() != State::Verifying {
@@ -208,11 +188,7 @@ both! {
     async fn a_killed_worker_is_followed_by_another_when_its_lease_is_over(world: World) {
         world.config.purge.call = std::time::Duration::from_secs(1);
         world.config.worker.lease = std::time::Duration::from_secs(6);
-        world.start().await;
-        let tenant = world.tenant(3).await;
-        let deletion = world.terminate(&tenant).await;
-        world.stop().await;
-        world.clock.advance(24 * HOUR);
+        let (_, deletion) = world.terminated(3).await;
         let desk = world.desk().await;
         let mut killed = Hold::claim(&desk, due(&deletion)).await.unwrap().unwrap();
         worker::step(&mut killed).await.unwrap();

@@ -177,13 +177,13 @@ impl World {
 
     /// Takes a peer away.
     pub(crate) async fn lose(&mut self, service: &str) {
-        let at = SERVICES.iter().position(|name| *name == service).unwrap();
+        let at = place(service);
         self.peers[at].running.take().unwrap().stop().await;
     }
 
     /// Brings a peer (back), where it was.
     pub(crate) async fn bring(&mut self, service: &str) {
-        let at = SERVICES.iter().position(|name| *name == service).unwrap();
+        let at = place(service);
         let peer = &mut self.peers[at];
         let running = start::<Notes>(peer.settings.clone(), self.clock.clone()).await.unwrap();
         running.ready(Duration::from_secs(20)).await.unwrap();
@@ -194,14 +194,14 @@ impl World {
     /// Starts a peer anew, which works on no more than so many calls at once.
     pub(crate) async fn restart_with_places(&mut self, service: &str, places: usize) {
         self.lose(service).await;
-        let at = SERVICES.iter().position(|name| *name == service).unwrap();
+        let at = place(service);
         self.peers[at].settings.chassis.limits.in_flight = places;
         self.bring(service).await;
     }
 
     /// Takes the one place of a peer until this is dropped.
     pub(crate) async fn occupy(&self, service: &str) -> AbortOnDropHandle<()> {
-        let at = SERVICES.iter().position(|name| *name == service).unwrap();
+        let at = place(service);
         let target = self.peers[at].running.as_ref().unwrap().target();
         let channel = Channel::connect_lazy(&target, &ClientConfig { max_attempts: 1, ..Default::default() }).unwrap();
         let mut caller = TenantServiceClient::new(channel.clone());
@@ -225,7 +225,7 @@ impl World {
     }
 
     pub(crate) fn erasure(&self, service: &str) -> ErasureServiceClient<Channel> {
-        let at = SERVICES.iter().position(|name| *name == service).unwrap();
+        let at = place(service);
         let running = self.peers.get(at).map_or_else(|| self.retention.last(), |peer| peer.running.as_ref());
         let target = running.expect("the service runs").target();
         ErasureServiceClient::new(Channel::connect_lazy(&target, &ClientConfig::default()).unwrap())
@@ -314,6 +314,16 @@ impl World {
         answer.into_inner().deletion.unwrap()
     }
 
+    /// A tenant with this many notes in each peer, whose deletion is due; no replica of retention runs.
+    pub(crate) async fn terminated(&mut self, notes: u64) -> (Tenant, Deletion) {
+        self.start().await;
+        let tenant = self.tenant(notes).await;
+        let deletion = self.terminate(&tenant).await;
+        self.stop().await;
+        self.clock.advance(24 * HOUR);
+        (tenant, deletion)
+    }
+
     pub(crate) async fn get(&self, deletion: &Deletion) -> Deletion {
         let request = GetDeletionRequest { deletion_id: deletion.deletion_id.clone() };
         self.client().get_deletion(request).await.unwrap().into_inner().deletion.unwrap()
@@ -380,6 +390,10 @@ impl World {
             futures::future::join_all(dropped).await;
         }
     }
+}
+
+fn place(service: &str) -> usize {
+    SERVICES.iter().position(|name| *name == service).unwrap()
 }
 
 pub(crate) fn termination(tenant: &Tenant) -> TerminateSubscriptionRequest {

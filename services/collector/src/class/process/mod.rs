@@ -96,18 +96,12 @@ pub struct Process {
 }
 
 pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
-    let processes = match host.processes() {
-        Ok(processes) => processes,
-        Err(e) if e.is_missing() => {
-            return ClassSnapshot::failed(Class::Process, Outcome::NotPresent { reason: e.to_string() });
-        }
-        Err(e) => return ClassSnapshot::failed(Class::Process, Outcome::Unreadable { reason: e.to_string() }),
-    };
+    let mut snapshot = host.snapshot_of_running(Class::Process);
+    let Ok(processes) = host.processes() else { return snapshot };
     let Some(describer) = host.describer() else {
         let reason = format!("{BOOT_ID} cannot be read: no process could be told from a later one");
         return ClassSnapshot::failed(Class::Process, Outcome::Unreadable { reason });
     };
-    let mut snapshot = ClassSnapshot::new(Class::Process);
     for _ in 0..processes.vanished() {
         snapshot.skip("/proc", 0, "the process ended while it was read");
     }
@@ -118,7 +112,6 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
             None => snapshot.skip(&format!("/proc/{}/status", process.pid), 0, "the process ended while it was read"),
         }
     }
-    snapshot.unread_sources.extend(processes.unseen());
     snapshot.unread_sources.extend_from_slice(host.owners().unread());
     items.sort_by_key(|item| (item.pid, item.start_ticks));
     snapshot.fill(items.into_iter().map(|item| Item::Process(Box::new(item))).collect());

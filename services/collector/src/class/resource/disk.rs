@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::{Resource, ResourceKind, TEXT_CAP, host_table, plausible};
 use crate::class::ClassSnapshot;
+use crate::machine::percent;
 use crate::text::{self, Fields};
 use crate::{ReadError, Root};
 
@@ -77,8 +78,8 @@ pub(super) fn read(root: &Root, snapshot: &mut ClassSnapshot) -> Result<Vec<Reso
 pub(crate) fn fullest(root: &Root) -> Option<f64> {
     let (_, bytes) = host_table(root, "mountinfo").ok()?;
     let mounts = text::lines(&bytes).filter_map(|(_, line)| mount(line)).filter(fills);
-    let spaces = mounts.filter_map(|mount| space(root, &mount)).filter(|(size, _)| *size > 0);
-    spaces.map(|(size, used)| used as f64 / size as f64 * 100.0).max_by(f64::total_cmp)
+    let spaces = mounts.filter_map(|mount| space(root, &mount));
+    spaces.filter_map(|(size, used)| percent(used, size)).max_by(f64::total_cmp)
 }
 
 /// A line is id, parent, device, root, mount point, options, further fields, `-`, type, source, options.

@@ -140,7 +140,7 @@ impl Class for KernelModule {
         a.used_by.iter_mut().for_each(|t| check.clip(t, 255));
         check.clip_list(&mut a.parameters, 256);
         for r in &mut a.parameters {
-            r.value = cwpp_redaction::named(&r.name, &r.value).into_owned();
+            r.value = cwpp_redaction::named(&r.name, &r.value);
             for text in [&mut r.name, &mut r.value] {
                 check.clip(text, 1024);
             }
