@@ -1,10 +1,10 @@
-//! What calls on several things at once have in common on the wire.
+//! What calls on several things at once, or page by page, have in common on the wire.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
 use cwpp_chassis::{Error, Reason, Result, Violations};
-use cwpp_contracts::common::v1::BulkResult;
+use cwpp_contracts::common::v1::{BulkResult, Page};
 
 /// Most things that one call may name.
 pub(crate) const MOST_AT_ONCE: usize = 100;
@@ -41,4 +41,9 @@ pub(crate) fn results(ids: impl IntoIterator<Item = impl ToString>, done: Vec<Re
 /// Checks how many things a bulk call names.
 pub(crate) fn check(field: &str, count: usize, violations: &mut Violations) {
     violations.check((1..=MOST_AT_ONCE).contains(&count), field, format!("must be 1 to {MOST_AT_ONCE}, are {count}"));
+}
+
+/// Checks the size of a page.
+pub(crate) fn check_page(page: Option<&Page>, violations: &mut Violations) {
+    violations.check(page.is_none_or(|p| p.page_size >= 0), "page.page_size", "must not be negative");
 }

@@ -1,6 +1,8 @@
 //! Machines: enrolment, signs of life, lists.
 
+pub mod address;
 pub mod contact;
+pub mod day;
 pub mod entity;
 pub mod instance;
 pub mod liveness;
@@ -15,6 +17,7 @@ pub mod store;
 pub mod summary;
 pub mod sweep;
 pub mod tag;
+pub mod tag_count;
 pub mod watch;
 mod wire;
 

@@ -2,7 +2,7 @@
 
 use sea_orm::{
     ActiveModelTrait, ActiveValue, ColumnTrait, DbErr, DeleteMany, EntityTrait, QueryFilter, Select, UpdateMany, Value,
-    sea_query::OnConflict,
+    sea_query::{Expr, ExprTrait, OnConflict},
 };
 
 use crate::guard::{HasTenant, Writes};
@@ -61,15 +61,36 @@ pub trait Tenanted: EntityTrait {
     where
         A: ActiveModelTrait<Entity = Self> + Send,
     {
-        use sea_orm::{Iterable, PrimaryKeyToColumn};
-        for batch in batches::<Self, A>(tx, rows)? {
-            let key = Self::PrimaryKey::iter().map(PrimaryKeyToColumn::into_column);
-            let mut conflict = OnConflict::columns(key);
-            conflict.update_columns(refresh.iter().copied());
-            Self::insert_many(batch).on_conflict(conflict).exec_without_returning(tx).await?;
-        }
-        Ok(())
+        let mut conflict = on_key::<Self>();
+        conflict.update_columns(refresh.iter().copied());
+        insert_or(tx, rows, &conflict).await
     }
+
+    /// Inserts rows, or adds a number to a column where the primary key is there. Sort them by key before.
+    /// The table must have no other unique key: MySQL would take that for the conflict too.
+    async fn insert_or_add_of<A>(tx: &impl Writes, rows: Vec<A>, column: Self::Column, number: u32) -> Result<(), DbErr>
+    where
+        A: ActiveModelTrait<Entity = Self> + Send,
+    {
+        let mut conflict = on_key::<Self>();
+        conflict.value(column, Expr::col(column).add(number));
+        insert_or(tx, rows, &conflict).await
+    }
+}
+
+fn on_key<E: EntityTrait>() -> OnConflict {
+    use sea_orm::{Iterable, PrimaryKeyToColumn};
+    OnConflict::columns(E::PrimaryKey::iter().map(PrimaryKeyToColumn::into_column))
+}
+
+async fn insert_or<E: Tenanted, A>(tx: &impl Writes, rows: Vec<A>, conflict: &OnConflict) -> Result<(), DbErr>
+where
+    A: ActiveModelTrait<Entity = E> + Send,
+{
+    for batch in batches::<E, A>(tx, rows)? {
+        E::insert_many(batch).on_conflict(conflict.clone()).exec_without_returning(tx).await?;
+    }
+    Ok(())
 }
 
 /// Sets the tenant of a row, or refuses another's.

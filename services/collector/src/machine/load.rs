@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::Root;
 use crate::class::resource::disk;
 
-/// Processor, memory and disk load. What is unknown is absent.
+/// Processor, memory and disk load, and how many processes want to run. What is unknown is absent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     /// Busy time of all processors since the last sample, 0–100; absent in the first sample.
@@ -16,6 +16,8 @@ pub struct Load {
     pub memory_used_bytes: Option<u64>,
     /// Space taken of the fullest disk, 0–100.
     pub disk_percent: Option<f64>,
+    /// Processes that ran or waited to, on average over the last minute.
+    pub load_average: Option<f64>,
 }
 
 impl Load {
@@ -55,6 +57,7 @@ impl LoadSampler {
                 .zip(kibibytes(&info, "MemAvailable:"))
                 .map(|(total, available)| total.saturating_sub(available));
         }
+        load.load_average = self.root.read_trimmed("/proc/loadavg").and_then(|text| average(&text));
         load.disk_percent = disk::fullest(&self.root);
         load
     }
@@ -67,6 +70,12 @@ fn ticks(stat: &str) -> Option<(u64, u64)> {
     let all: u64 = values.iter().sum();
     let idle = values.get(3)? + values.get(4).copied().unwrap_or(0);
     Some((all.saturating_sub(idle), all))
+}
+
+/// The average of the last minute, the first word.
+fn average(loadavg: &str) -> Option<f64> {
+    let average: f64 = loadavg.split_whitespace().next()?.parse().ok()?;
+    (average.is_finite() && average >= 0.0).then_some(average)
 }
 
 fn kibibytes(info: &str, key: &str) -> Option<u64> {

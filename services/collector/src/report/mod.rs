@@ -289,6 +289,7 @@ impl Reporter {
             cpu_percent: load.cpu_percent,
             memory_percent: load.memory_percent(),
             disk_percent: load.disk_percent,
+            load_average: load.load_average,
         };
         let request = inventory::HeartbeatRequest { app_id: self.app_id, heartbeats: vec![heartbeat] };
         let answer = self.machines.heartbeat(request).await?.into_inner();

@@ -63,6 +63,12 @@ fn the_load_is_between_two_samples() {
     assert_eq!(first.cpu_percent, None);
     assert!(first.memory_total_bytes > first.memory_used_bytes);
     assert!((0.0..=100.0).contains(&first.disk_percent.unwrap()));
+    assert!(first.load_average.unwrap() >= 0.0);
+    for (text, average) in [("0.20 0.18 0.12 1/80 11206\n", Some(0.2)), ("nan 1 1", None), ("-1 0 0", None), ("", None)]
+    {
+        let host = Host::new().with("proc/loadavg", text);
+        assert_eq!(LoadSampler::new(host.root()).sample().load_average, average, "{text:?}");
+    }
     assert!(sampler.sample().cpu_percent.is_none_or(|percent| (0.0..=100.0).contains(&percent)));
 }
 

@@ -15,8 +15,8 @@ use super::check::timestamp;
 use super::class::{Class, Plan, Whose, drive, of_query, within};
 use super::sieve::Sieve;
 use crate::keyset::{By, Cursor, List, Of};
-use crate::machine;
 use crate::machine::query::System;
+use crate::{machine, shape};
 
 /// Most machines that a host filter may resolve to.
 pub const MOST_HOSTS: usize = 500;
@@ -41,6 +41,10 @@ pub enum Hosts {
         ids: Option<Vec<Uuid>>,
         /// Conditions on the machine that an index answers.
         conditions: Condition,
+        /// A tag that they have.
+        tag: Option<String>,
+        /// An address that they have.
+        address: Option<String>,
         /// The operating system.
         system: System,
     },
@@ -95,17 +99,32 @@ fn ask_hosts(filter: Option<&api::HostFilter>, violations: &mut Violations) -> H
     if let Some(by) = &filter.instance_id {
         conditions = conditions.add(drive("instance_id", by, "hosts.instance_id", violations));
     }
+    let quuids: Vec<&str> = filter.quuids.iter().map(String::as_str).collect();
+    if !quuids.is_empty() {
+        let given = quuids.len();
+        violations.check(given <= MOST_HOSTS, "hosts.quuids", format!("must be at most {MOST_HOSTS}, are {given}"));
+        let few = &quuids[..given.min(MOST_HOSTS)];
+        machine::query::check_quuids("hosts.quuids", few, violations);
+        conditions = conditions.add(Expr::col("quuid").is_in(shape::filled(few).flatten()));
+    }
+    let present = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let tag = present(&filter.tag);
+    if let Some(tag) = &tag {
+        machine::query::check_tag("hosts.tag", tag, violations);
+    }
+    let address =
+        present(&filter.any_ip_address).map(|text| machine::query::address("hosts.any_ip_address", &text, violations));
     let system = System::read("hosts.", filter.os_type, filter.os_name.as_ref(), violations);
     let given = filter.machine_ids.len();
     violations.check(given <= MOST_HOSTS, "hosts.machine_ids", format!("must be at most {MOST_HOSTS}, are {given}"));
     let ids = filter.machine_ids.iter().take(MOST_HOSTS).enumerate();
     let ids: Vec<Uuid> = ids.filter_map(|(i, id)| violations.uuid(format!("hosts.machine_ids[{i}]"), id)).collect();
-    if given == 0 && conditions.is_empty() {
+    if given == 0 && conditions.is_empty() && tag.is_none() && address.is_none() {
         let is_given = filter.os_type != 0 || filter.os_name.is_some();
         violations.check(is_given, "hosts", "must hold a condition, or be absent");
         return Hosts::With(system);
     }
-    Hosts::Of { ids: (given > 0).then_some(ids), conditions, system }
+    Hosts::Of { ids: (given > 0).then_some(ids), conditions, tag, address, system }
 }
 
 impl Hosts {
@@ -114,10 +133,23 @@ impl Hosts {
     pub async fn resolve(&self, read: &TenantRead) -> StoreResult<Option<Vec<Uuid>>> {
         let (select, system) = match self {
             Self::All => return Ok(None),
-            Self::Of { ids, conditions, system } => {
-                let select = machine::entity::Entity::of(read).filter(conditions.clone());
-                let by_id = |ids: &Vec<Uuid>| machine::entity::Column::MachineId.is_in(ids.iter().copied());
-                (select.filter(Condition::all().add_option(ids.as_ref().map(by_id))), system)
+            Self::Of { ids, conditions, tag, address, system } => {
+                use machine::entity::Column::MachineId;
+                let mut select = machine::entity::Entity::of(read).filter(conditions.clone());
+                if let Some(ids) = ids {
+                    select = select.filter(MachineId.is_in(ids.iter().copied()));
+                }
+                if let Some(tag) = tag {
+                    let tagged = machine::tag::Entity::of(read).filter(machine::tag::Column::Tag.eq(tag));
+                    let tagged = tagged.select_only().column(machine::tag::Column::MachineId);
+                    select = select.filter(MachineId.in_subquery(tagged.into_query()));
+                }
+                if let Some(address) = address {
+                    let with = machine::address::Entity::of(read).filter(machine::address::Column::Address.eq(address));
+                    let with = with.select_only().column(machine::address::Column::MachineId);
+                    select = select.filter(MachineId.in_subquery(with.into_query()));
+                }
+                (select, system)
             }
             Self::With(system) => {
                 let Some(family) = system.family() else { return Ok(None) };

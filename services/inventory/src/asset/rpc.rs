@@ -103,7 +103,7 @@ impl AssetServiceOps for Assets {
         let query = request.query.as_ref().and_then(|q| q.query.as_ref());
         let first_seen = (request.first_seen_from, request.first_seen_until);
         let asked = query::ask(query, request.hosts.as_ref(), first_seen, request.descending, &mut violations);
-        violations.check(page.as_ref().is_none_or(|p| p.page_size >= 0), "page.page_size", "must not be negative");
+        bulk::check_page(page.as_ref(), &mut violations);
         violations.finish()?;
         let Some(asked) = asked else { return Ok(api::ListAssetsResponse::default()) };
         let (assets, next_page_token) = self.list(&scope, &request, page.as_ref(), &asked).await?;
@@ -296,7 +296,7 @@ fn ask_top(request: &api::ListTopValuesRequest, page: Option<&Page>) -> Result<T
     };
     let order = api::ValueOrder::try_from(request.order);
     violations.check(order.is_ok(), "order", format!("{} is no value of this enum", request.order));
-    violations.check(page.is_none_or(|p| p.page_size >= 0), "page.page_size", "must not be negative");
+    bulk::check_page(page, &mut violations);
     violations.finish()?;
     // A single value is found in its own order.
     let by_machines = order != Ok(api::ValueOrder::Value) && !matches!(filter, Filter::Exact(_));
@@ -351,7 +351,7 @@ fn ask_changes(request: &api::ListAccountChangesRequest, page: Option<&Page>) ->
     let (begin, end) = (time("begin_time", request.begin_time), time("end_time", request.end_time));
     let ordered = begin.zip(end).is_none_or(|(begin, end)| begin < end);
     violations.check(ordered, "end_time", "must be after begin_time");
-    violations.check(page.is_none_or(|p| p.page_size >= 0), "page.page_size", "must not be negative");
+    bulk::check_page(page, &mut violations);
     violations.finish()?;
     Ok(account_change::Asked { machine_id, name, begin, end })
 }

@@ -50,7 +50,7 @@ impl Contact {
     }
 }
 
-/// The load of a machine in percent.
+/// The load of a machine: in percent, but for the average.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
     /// Processor.
@@ -59,6 +59,8 @@ pub struct Load {
     pub memory: Option<f64>,
     /// The fullest disk.
     pub disk: Option<f64>,
+    /// Processes that ran or waited to, over the last minute.
+    pub average: Option<f64>,
 }
 
 /// What a contact is answered.

@@ -33,6 +33,8 @@ pub struct Model {
     pub memory_percent: Option<f64>,
     /// Space in use of the fullest disk in percent.
     pub disk_percent: Option<f64>,
+    /// Processes that ran or waited to, on average over a minute.
+    pub load_average: Option<f64>,
     /// When a report was found unchanged last: it writes nothing else.
     pub last_checked_at: Option<DateTimeUtc>,
     /// When a load was kept for the series last.
@@ -67,6 +69,7 @@ impl Model {
             cpu_percent: None,
             memory_percent: None,
             disk_percent: None,
+            load_average: None,
             last_checked_at: None,
             load_at: None,
             uninstalled_at: None,
@@ -75,7 +78,7 @@ impl Model {
 }
 
 /// The columns that a sign of life refreshes: all but the key.
-pub const REFRESHED: [Column; 13] = [
+pub const REFRESHED: [Column; 14] = [
     Column::LastSeenAt,
     Column::ClockSkewUs,
     Column::ClockClamped,
@@ -86,6 +89,7 @@ pub const REFRESHED: [Column; 13] = [
     Column::CpuPercent,
     Column::MemoryPercent,
     Column::DiskPercent,
+    Column::LoadAverage,
     Column::LastCheckedAt,
     Column::LoadAt,
     Column::UninstalledAt,

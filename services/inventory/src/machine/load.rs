@@ -35,6 +35,8 @@ pub struct Model {
     pub memory_percent: Option<f64>,
     /// Space in use of the fullest disk in percent.
     pub disk_percent: Option<f64>,
+    /// Processes that ran or waited to, on average over a minute.
+    pub load_average: Option<f64>,
 }
 
 /// It refers to nothing.
@@ -57,7 +59,8 @@ fn hour(machine_id: Uuid, at: DateTime<Utc>) -> i64 {
 /// Takes a load into the liveness row, and returns the row of the ring where it is the first of its hour.
 pub fn take(live: &mut liveness::Model, load: Load, now: DateTime<Utc>) -> Option<Model> {
     (live.cpu_percent, live.memory_percent, live.disk_percent) = (load.cpu, load.memory, load.disk);
-    if load.cpu.is_none() && load.memory.is_none() && load.disk.is_none() {
+    live.load_average = load.average;
+    if [load.cpu, load.memory, load.disk, load.average].iter().all(Option::is_none) {
         return None;
     }
     let this = hour(live.machine_id, now);
@@ -73,12 +76,13 @@ pub fn take(live: &mut liveness::Model, load: Load, now: DateTime<Utc>) -> Optio
         cpu_percent: load.cpu,
         memory_percent: load.memory,
         disk_percent: load.disk,
+        load_average: load.average,
     })
 }
 
 /// Writes rows of rings, which are sorted by machine.
 pub async fn put(tx: &TenantTx, rows: Vec<Model>) -> StoreResult<()> {
-    let refreshed = [Column::At, Column::CpuPercent, Column::MemoryPercent, Column::DiskPercent];
+    let refreshed = [Column::At, Column::CpuPercent, Column::MemoryPercent, Column::DiskPercent, Column::LoadAverage];
     let mut rows = rows.into_iter();
     for size in shape::split(rows.len()) {
         let batch = rows.by_ref().take(size).map(IntoActiveModel::into_active_model).collect();
@@ -104,7 +108,7 @@ mod tests {
     fn an_hour_has_one_value_and_a_day_twenty_four() {
         let start = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let mut live = liveness::Model::new(1, Uuid::from_u128(1234), start);
-        let load = Load { cpu: Some(1.0), memory: None, disk: None };
+        let load = Load { cpu: Some(1.0), memory: None, disk: None, average: None };
         let taken: Vec<Model> =
             (0..2880).filter_map(|minute| take(&mut live, load, start + TimeDelta::minutes(minute))).collect();
         assert!((48..=49).contains(&taken.len()));
@@ -112,7 +116,7 @@ mod tests {
         slots.sort_unstable();
         assert_eq!(slots, (0..24).collect::<Vec<i16>>());
         assert_eq!(taken[0].slot, taken[24].slot);
-        let unknown = Load { cpu: None, memory: None, disk: None };
+        let unknown = Load { cpu: None, ..load };
         assert!(take(&mut live, unknown, start + TimeDelta::days(9)).is_none());
         assert_eq!(live.cpu_percent, None);
     }

@@ -6,11 +6,13 @@ use cwpp_access::scope::not_its_machine;
 use cwpp_chassis::{Clock, Error, Reason, Result};
 use cwpp_contracts::common::v1::Page as WirePage;
 use cwpp_contracts::inventory::v1::{
-    AgentState, AssetClass, DeleteMachinesRequest, InstanceState, ListMachinesRequest, MachineFacts,
+    AgentState, AssetClass, DeleteMachinesRequest, InstanceState, ListMachinesRequest, ListTagsRequest, MachineFacts,
+    TagOrder,
 };
 use cwpp_storage::page::{self, Binding, Page};
 use cwpp_storage::{Db, HasTenant, StoreResult, TenantTx};
-use sea_orm::ConnectionTrait;
+use sea_orm::sea_query::Condition;
+use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult};
 use uuid::Uuid;
 
 use super::contact::{Answer, Contact, Contacts};
@@ -19,7 +21,7 @@ use super::query::{self, Plan};
 use super::removal::{self, Removed};
 use super::skew::Skew;
 use super::summary::{self, Summary};
-use super::{entity, liveness, load, store, tag, watch};
+use super::{day, entity, liveness, load, store, tag, tag_count, watch};
 use crate::collection;
 use crate::keyset::Cursor;
 
@@ -33,6 +35,7 @@ const AGAIN: std::time::Duration = std::time::Duration::from_secs(60);
 const TAGGED_AT_ONCE: usize = 20;
 
 const LIST: &str = "/cwpp.inventory.v1.MachineService/ListMachines";
+const TAGS: &str = "/cwpp.inventory.v1.MachineService/ListTags";
 
 /// The machines of all tenants.
 #[derive(Debug, Clone)]
@@ -272,6 +275,37 @@ impl Machines {
         }
         self.db.feed_grew();
         Ok(done)
+    }
+
+    /// Lists tags page by page.
+    pub async fn tags(
+        &self,
+        scope: &TenantScope,
+        request: &ListTagsRequest,
+        page: Option<&WirePage>,
+        (range, order): &(Condition, TagOrder),
+    ) -> Result<(Vec<tag_count::Model>, String)> {
+        let now = self.clock.now();
+        let binding = Binding::new(scope.app_id(), TAGS, request);
+        let page: Page<Cursor> = Page::read(self.db.keys(), page, &binding, now)?;
+        let page = &page;
+        let (tags, next) = self
+            .db
+            .read(scope, |read| async move {
+                let list = tag_count::list(&read, range, *order);
+                let (rows, next) = list.page(&read, page.after.as_ref(), page.size).await?;
+                let tag = |row: &QueryResult| tag_count::Model::from_query_result(row, "");
+                Ok((rows.iter().map(tag).collect::<std::result::Result<_, _>>()?, next))
+            })
+            .await?;
+        let token = next.map(|c| page::next(self.db.keys(), &c, &binding, now)).transpose()?.unwrap_or_default();
+        Ok((tags, token))
+    }
+
+    /// Reads how many machines there were on the last days.
+    pub async fn days(&self, scope: &TenantScope, days: u32) -> Result<Vec<day::Model>> {
+        let now = self.clock.now();
+        self.db.read(scope, |read| async move { day::last(&read, days, now).await }).await
     }
 
     /// Removes machines, or says what would be removed.

@@ -1,5 +1,7 @@
 //! Lists of machines: one driving filter or none, an order, and conditions that are looked for among their rows.
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, Utc};
 use cwpp_chassis::Violations;
 use cwpp_contracts::common::v1::{StringMatch, string_match::How};
@@ -9,25 +11,22 @@ use cwpp_contracts::inventory::v1::{
 };
 use cwpp_storage::{HasTenant, StoreResult, TenantRead, Tenanted};
 use sea_orm::sea_query::{Alias, CaseStatement, Condition, Expr, ExprTrait, Func, Query};
-use sea_orm::{FromQueryResult, QueryFilter, QueryTrait};
+use sea_orm::{FromQueryResult, QueryTrait};
 use uuid::Uuid;
 
-use super::{entity, liveness, store, tag};
+use super::{address, entity, liveness, store, tag};
 use crate::asset::check::instant;
 use crate::asset::class::drive;
 use crate::keyset::{By, Cursor, List, Of};
+use crate::{bulk, shape};
 
 /// How a list of machines is answered.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The index that spells the order.
-    pub index: &'static str,
-    /// The column of the order, before the machine's id; none where the id alone is the order.
-    by: Option<By>,
+    /// Whose rows are read, in which order.
+    way: Way,
     /// The driving filter.
     range: Condition,
-    /// Whether the tags drive.
-    tagged: bool,
     /// Whether the order is read backwards.
     descending: bool,
     /// What is looked for among the rows.
@@ -40,39 +39,114 @@ struct LookedFor {
     instance: InstanceState,
     machine_type: MachineType,
     system: System,
+    cloud: [(&'static str, String); 2],
     created_after: Option<DateTime<Utc>>,
     loads: [(liveness::Column, LoadBucket); 3],
 }
 
-/// The orders of machines with their indexes.
-const ORDERS: [(&str, Option<By>); 5] = [
-    ("machine_created", Some(By { column: "created_at", of: Of::Moment })),
-    ("machine_name", Some(By { column: "name", of: Of::Text })),
-    ("machine_ip_address", Some(By { column: "ip_address", of: Of::Text })),
-    ("machine_instance_id", Some(By { column: "instance_id", of: Of::Text })),
-    ("machine_tag_tag", None),
-];
+/// A way through machines: the rows that are read and their order.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    /// Whose rows are read.
+    rows: Rows,
+    /// The index that spells the order.
+    index: &'static str,
+    /// The column of the order, before the machine's id; none where the id alone is the order.
+    by: Option<By>,
+}
+
+/// The table whose rows are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rows {
+    /// The machines themselves.
+    Machines,
+    /// Their tags: one row a machine where one tag drives.
+    Tags,
+    /// Their addresses: one row a machine where one address drives.
+    Addresses,
+}
+
+impl Rows {
+    fn table(self) -> &'static str {
+        match self {
+            Self::Machines => "machine",
+            Self::Tags => "machine_tag",
+            Self::Addresses => "machine_address",
+        }
+    }
+}
+
+impl Way {
+    /// Through machines, by a column.
+    const fn by(index: &'static str, column: &'static str, of: Of) -> Self {
+        Self { rows: Rows::Machines, index, by: Some(By { column, of }) }
+    }
+
+    /// By the machine's id.
+    const fn by_id(rows: Rows, index: &'static str) -> Self {
+        Self { rows, index, by: None }
+    }
+}
+
+const CREATED: Way = Way::by("machine_created", "created_at", Of::Moment);
+const NAME: Way = Way::by("machine_name", "name", Of::Text);
+const IP_ADDRESS: Way = Way::by("machine_ip_address", "ip_address", Of::Text);
+const INSTANCE_ID: Way = Way::by("machine_instance_id", "instance_id", Of::Text);
+const QUUID: Way = Way::by("machine_quuid", "quuid", Of::Text);
+const ID: Way = Way::by_id(Rows::Machines, "PRIMARY");
+const TAG: Way = Way::by_id(Rows::Tags, "machine_tag_tag");
+const ANY_IP_ADDRESS: Way = Way::by_id(Rows::Addresses, "machine_address_address");
 
 /// Chooses driving filter, order and residual conditions; says what is wrong with them.
 pub fn plan(request: &ListMachinesRequest, violations: &mut Violations) -> Plan {
     let order = MachineOrder::try_from(request.order);
     violations.check(order.is_ok(), "order", format!("{} is no value of this enum", request.order));
-    let (at, own, range) = match &request.filter {
-        Some(Filter::Name(by)) => (1, Some(MachineOrder::Name), drive("name", by, "name", violations)),
-        Some(Filter::IpAddress(by)) => (2, None, drive("ip_address", by, "ip_address", violations)),
-        Some(Filter::InstanceId(by)) => (3, None, drive("instance_id", by, "instance_id", violations)),
+    let all = |condition: Expr| Condition::all().add(condition);
+    let (way, own, range) = match &request.filter {
+        Some(Filter::Name(by)) => (NAME, Some(MachineOrder::Name), drive("name", by, "name", violations)),
+        Some(Filter::IpAddress(by)) => (IP_ADDRESS, None, drive("ip_address", by, "ip_address", violations)),
+        Some(Filter::InstanceId(by)) => (INSTANCE_ID, None, drive("instance_id", by, "instance_id", violations)),
         Some(Filter::Tag(tag)) => {
             check_tag("tag", tag, violations);
-            (4, None, Condition::all().add(Expr::col("tag").eq(tag.as_str())))
+            (TAG, None, all(Expr::col("tag").eq(tag.as_str())))
         }
-        None => (usize::from(order == Ok(MachineOrder::Name)), order.ok(), Condition::all()),
+        Some(Filter::MachineIds(named)) => {
+            bulk::check("machine_ids.values", named.values.len(), violations);
+            let id = |(i, id): (usize, &String)| violations.uuid(format!("machine_ids.values[{i}]"), id);
+            let ids: Vec<Uuid> = named.values.iter().take(bulk::MOST_AT_ONCE).enumerate().filter_map(id).collect();
+            (ID, None, all(Expr::col("machine_id").is_in(shape::padded(&ids).flatten())))
+        }
+        Some(Filter::Quuids(named)) => {
+            bulk::check("quuids.values", named.values.len(), violations);
+            let ids: Vec<&str> = named.values.iter().take(bulk::MOST_AT_ONCE).map(String::as_str).collect();
+            check_quuids("quuids.values", &ids, violations);
+            (QUUID, None, all(Expr::col("quuid").is_in(shape::filled(&ids).flatten())))
+        }
+        Some(Filter::AnyIpAddress(text)) => {
+            (ANY_IP_ADDRESS, None, all(Expr::col("address").eq(address("any_ip_address", text, violations))))
+        }
+        None => (if order == Ok(MachineOrder::Name) { NAME } else { CREATED }, order.ok(), Condition::all()),
     };
     if order.is_ok_and(|order| order != MachineOrder::Unspecified && own != Some(order)) {
         violations.push("order", "must be the order of the filter, or absent");
     }
-    let (index, by) = ORDERS[at];
-    let (tagged, descending) = (at == 4, request.descending);
-    Plan { index, by, range, tagged, descending, looked_for: look_for(request, violations) }
+    Plan { way, range, descending: request.descending, looked_for: look_for(request, violations) }
+}
+
+/// Checks the clouds' ids of instances.
+pub fn check_quuids(field: &str, quuids: &[&str], violations: &mut Violations) {
+    for (i, quuid) in quuids.iter().enumerate() {
+        let characters = quuid.chars().count();
+        let fits = (1..=63).contains(&characters);
+        violations.check(fits, format!("{field}[{i}]"), format!("must have 1 to 63 characters, has {characters}"));
+    }
+}
+
+/// Reads an address as it is stored, in its one canonical form.
+pub fn address(field: &str, text: &str, violations: &mut Violations) -> String {
+    let address = text.parse().map(|address: IpAddr| address.to_string());
+    violations.check(address.is_ok(), field, "must be an address such as 10.0.0.1 or 2001:db8::1");
+    address.unwrap_or_default()
 }
 
 /// Which operating systems are asked for.
@@ -147,7 +221,13 @@ fn look_for(request: &ListMachinesRequest, violations: &mut Violations) -> Looke
     let created_after = instant(request.created_after);
     let told = request.created_after.is_none() || created_after.is_some();
     violations.check(told, "created_after", "must be a time between the years 1000 and 9999");
+    let cloud = [("provider", request.provider.clone()), ("region", request.region.clone())];
+    for (field, text) in &cloud {
+        let characters = text.chars().count();
+        violations.check(characters <= 63, *field, format!("must have at most 63 characters, has {characters}"));
+    }
     LookedFor {
+        cloud,
         agent: known("agent_state", request.agent_state, violations),
         instance: known("instance_state", request.instance_state, violations),
         machine_type: known("machine_type", request.machine_type, violations),
@@ -210,11 +290,11 @@ fn other<T: sea_orm::EntityTrait>(
 }
 
 impl LookedFor {
-    fn spell(&self, read: &impl HasTenant, tagged: bool, since: DateTime<Utc>) -> Option<Condition> {
-        let outer = if tagged { "machine_tag" } else { "machine" };
-        let own = |name: &'static str| match tagged {
-            true => column_of(read, outer, name),
-            false => Expr::col((Alias::new("machine"), Alias::new(name))),
+    fn spell(&self, read: &impl HasTenant, rows: Rows, since: DateTime<Utc>) -> Option<Condition> {
+        let outer = rows.table();
+        let own = |name: &'static str| match rows {
+            Rows::Machines => Expr::col((Alias::new(outer), Alias::new(name))),
+            Rows::Tags | Rows::Addresses => column_of(read, outer, name),
         };
         let live = |what: &Spelled<'_>| other(read, outer, liveness::Entity, what);
         let seen = || {
@@ -235,6 +315,9 @@ impl LookedFor {
         }
         if !self.system.is_any() {
             all = all.add(self.system.spell(&own));
+        }
+        for (name, text) in self.cloud.iter().filter(|(_, text)| !text.is_empty()) {
+            all = all.add(own(name).eq(text.as_str()));
         }
         if let Some(at) = self.created_after {
             all = all.add(hidden(own("created_at"), Expr::val(DateTime::<Utc>::UNIX_EPOCH)).gt(at));
@@ -279,13 +362,16 @@ fn place(column: Expr, text: &str) -> Expr {
 
 /// Spells a list of machines; online are those seen since.
 pub fn list(read: &impl HasTenant, plan: &Plan, since: DateTime<Utc>) -> List {
-    let range = match plan.tagged {
-        true => tag::Entity::of(read).filter(plan.range.clone()).into_query(),
-        false => entity::Entity::of(read).filter(plan.range.clone()).into_query(),
+    let Way { rows, index, by } = plan.way;
+    let mut range = match rows {
+        Rows::Machines => entity::Entity::of(read).into_query(),
+        Rows::Tags => tag::Entity::of(read).into_query(),
+        Rows::Addresses => address::Entity::of(read).into_query(),
     };
-    let order = plan.by.into_iter().chain([By { column: "machine_id", of: Of::Key }]).collect();
-    let residual = plan.looked_for.spell(read, plan.tagged, since);
-    List { range, order, descending: plan.descending, index: Some(plan.index), residual }
+    range.cond_where(plan.range.clone());
+    let order = by.into_iter().chain([By { column: "machine_id", of: Of::Key }]).collect();
+    let residual = plan.looked_for.spell(read, rows, since);
+    List { range, order, descending: plan.descending, index: Some(index), residual }
 }
 
 /// Reads a page of machines, and where to go on.
@@ -298,7 +384,7 @@ pub async fn page(
 ) -> StoreResult<(Vec<entity::Model>, Option<Cursor>)> {
     let (rows, next) = list(read, plan, since).page(read, after, size).await?;
     let mut machines = Vec::with_capacity(rows.len());
-    if plan.tagged {
+    if plan.way.rows != Rows::Machines {
         let ids: Vec<Uuid> = rows.iter().map(|row| row.try_get("", "machine_id")).collect::<Result<_, _>>()?;
         let mut found = store::get_many(read, &ids).await?;
         // One that was removed in between is not there any more.

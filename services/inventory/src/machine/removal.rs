@@ -14,7 +14,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::LockType;
 use sea_orm::{IntoActiveModel, QueryOrder, QuerySelect};
 
-use super::{entity, liveness, watch};
+use super::{entity, liveness, tag, watch};
 use crate::asset::{remove, snapshot};
 use crate::shape;
 
@@ -125,6 +125,7 @@ pub async fn take(
     }
     let row = |id: &Uuid| Model { app_id: tx.app_id().get(), machine_id: *id, removed_at: now }.into_active_model();
     Entity::insert_all_of(tx, there.iter().map(row).collect()).await?;
+    tag::removed(tx, &there).await?;
     watch::removed(tx, &there).await?;
     crate::asset::watch::removed(tx, &there).await?;
     metrics::counter!("inventory_machines_removed_total").increment(there.len() as u64);
@@ -240,6 +241,6 @@ async fn silent(read: &TenantRead, after: Uuid, since: DateTime<Utc>) -> StoreRe
 }
 
 /// Says whether a tenant takes no such work any more, or not yet.
-fn is_closed(reason: Reason) -> bool {
+pub(super) fn is_closed(reason: Reason) -> bool {
     matches!(reason, Reason::TenantFenced | Reason::TenantReadOnly | Reason::TenantUnknown | Reason::TenantOpening)
 }

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::instance::Standing;
 use super::ops::{Machines, Registered, machine_unknown};
-use super::query;
 use super::wire::{self, contacts, registration, to_wire};
+use super::{query, tag_count};
 use crate::bulk;
 
 #[async_trait]
@@ -67,7 +67,7 @@ impl MachineServiceOps for Machines {
             wire::canonical(by);
         }
         let plan = query::plan(&request, &mut violations);
-        violations.check(page.as_ref().is_none_or(|p| p.page_size >= 0), "page.page_size", "must not be negative");
+        bulk::check_page(page.as_ref(), &mut violations);
         violations.finish()?;
         let (machines, next_page_token) = self.list(&scope, &request, page.as_ref(), &plan).await?;
         Ok(api::ListMachinesResponse { machines: machines.into_iter().map(to_wire).collect(), next_page_token })
@@ -96,6 +96,26 @@ impl MachineServiceOps for Machines {
         let tags = wire::tags(request)?;
         let done = self.tag(&scope, &tags).await?;
         Ok(api::SetTagsResponse { results: bulk::results(tags.iter().map(|(id, _)| *id), done) })
+    }
+
+    async fn list_tags(&self, scope: TenantScope, mut request: api::ListTagsRequest) -> Result<api::ListTagsResponse> {
+        let mut violations = Violations::new();
+        let page = request.page.take();
+        let plan = tag_count::plan(&request, &mut violations);
+        bulk::check_page(page.as_ref(), &mut violations);
+        violations.finish()?;
+        let (tags, next_page_token) = self.tags(&scope, &request, page.as_ref(), &plan).await?;
+        let tag = |row: tag_count::Model| api::TagCount { tag: row.tag, machines: row.machines.into() };
+        Ok(api::ListTagsResponse { tags: tags.into_iter().map(tag).collect(), next_page_token })
+    }
+
+    async fn list_machine_days(
+        &self,
+        scope: TenantScope,
+        request: api::ListMachineDaysRequest,
+    ) -> Result<api::ListMachineDaysResponse> {
+        let days = self.days(&scope, wire::days(&request)?).await?;
+        Ok(api::ListMachineDaysResponse { days: days.into_iter().map(wire::day).collect() })
     }
 
     async fn delete_machines(

@@ -64,6 +64,7 @@ pub(crate) fn steps() -> Vec<Migration> {
                 .double_null("cpu_percent")
                 .double_null("memory_percent")
                 .double_null("disk_percent")
+                .double_null("load_average")
                 .time_null("last_checked_at")
                 .time_null("load_at")
                 .time_null("uninstalled_at")
@@ -107,11 +108,51 @@ pub(crate) fn steps() -> Vec<Migration> {
                 .double_null("cpu_percent")
                 .double_null("memory_percent")
                 .double_null("disk_percent")
+                .double_null("load_average")
                 .key(&["app_id", "machine_id", "slot"]),
         ),
         Migration::table(
             "1013_machine_removal",
             Table::of_tenant("machine_removal").uuid("machine_id").time("removed_at").key(&["app_id", "machine_id"]),
+        ),
+        // Serves lists by the cloud's ids of instances.
+        Migration::index("1014_machine_quuid", "machine_quuid", "machine", &["app_id", "quuid", "machine_id"]),
+        Migration::table(
+            "1015_machine_address",
+            Table::of_tenant("machine_address").uuid("machine_id").varchar("address", 63).key(&[
+                "app_id",
+                "machine_id",
+                "address",
+            ]),
+        ),
+        // Serves lists by any address.
+        Migration::index(
+            "1016_machine_address_address",
+            "machine_address_address",
+            "machine_address",
+            &["app_id", "address", "machine_id"],
+        ),
+        Migration::table(
+            "1017_machine_tag_count",
+            Table::of_tenant("machine_tag_count").varchar("tag", 63).unsigned("machines").key(&["app_id", "tag"]),
+        ),
+        // Serves the list of tags by number of machines.
+        Migration::index(
+            "1018_machine_tag_count_machines",
+            "machine_tag_count_machines",
+            "machine_tag_count",
+            &["app_id", "machines", "tag"],
+        ),
+        Migration::table(
+            "1019_machine_day",
+            Table::of_tenant("machine_day")
+                .int("day")
+                .time("counted_at")
+                .unsigned("online")
+                .unsigned("offline")
+                .unsigned("uninstalled")
+                .unsigned("new_machines")
+                .key(&["app_id", "day"]),
         ),
     ]
 }

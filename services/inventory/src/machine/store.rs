@@ -14,7 +14,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::ops::Registration;
-use super::{entity, liveness, tag, watch};
+use super::{address, entity, liveness, tag, watch};
 use crate::asset::check::instant;
 use crate::asset::natural_key::short;
 use crate::shape;
@@ -48,6 +48,7 @@ pub async fn enrol(tx: &TenantTx, new: &Registration, now: DateTime<Utc>) -> Sto
     entity::Entity::insert_of(tx, row.clone().into_active_model())
         .await
         .or_exists(|| Error::new(Reason::AlreadyExists, "the machine was enrolled by another call"))?;
+    address::change(tx, row.machine_id, &[], &new.facts.ip_addresses).await?;
     watch::changed(tx, &[row.machine_id]).await?;
     Ok(row)
 }
@@ -63,6 +64,7 @@ pub async fn describe(
     if same == old {
         return Ok(old);
     }
+    address::change(tx, old.machine_id, &old.addresses(), &new.facts.ip_addresses).await?;
     let row = entity::Model { updated_at: now, version: old.version + 1, ..same };
     let mut set = row.clone().into_active_model().reset_all();
     (set.app_id, set.machine_id) = (ActiveValue::NotSet, ActiveValue::NotSet);

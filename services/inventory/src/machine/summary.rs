@@ -76,6 +76,16 @@ pub async fn read(read: &TenantRead, since: DateTime<Utc>, now: DateTime<Utc>) -
     Ok(summary)
 }
 
+/// Counts agents that are online, offline, uninstalled, and the machines that were enrolled since.
+pub async fn of_day(
+    read: &TenantRead,
+    since: DateTime<Utc>,
+    enrolled_since: DateTime<Utc>,
+) -> StoreResult<([u64; 3], u64)> {
+    let (agents, _) = alive(read, since).await?;
+    Ok((agents, kinds(read, enrolled_since).await?.iter().map(|kind| kind.new).sum()))
+}
+
 /// Spells what holds for a machine that is online.
 fn online(since: DateTime<Utc>) -> Condition {
     Condition::all().add(liveness::Column::LastSeenAt.gte(since)).add(liveness::Column::UninstalledAt.is_null())

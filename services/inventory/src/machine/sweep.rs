@@ -8,7 +8,7 @@ use cwpp_chassis::{Clock, Result};
 use cwpp_storage::{Db, lease};
 use uuid::Uuid;
 
-use super::removal;
+use super::{day, removal};
 use crate::config;
 
 const LEASE: &str = "machine-sweep";
@@ -33,6 +33,7 @@ pub async fn run(db: Db, clock: Clock, rule: config::Machines) {
 /// Does one round.
 pub async fn once(db: &Db, clock: &Clock, rule: &config::Machines, scope: &SystemScope) -> Result<()> {
     removal::finish(db, scope).await?;
+    day::count(db, scope, clock.now()).await?;
     let Some(days) = rule.remove_after_days_offline else { return Ok(()) };
     let now = clock.now();
     let retired = removal::retire(db, scope, now - TimeDelta::days(days.get().into()), now).await?;

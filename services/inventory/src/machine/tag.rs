@@ -1,12 +1,12 @@
 //! Tags of machines: names that people give, one row each, so that a tag finds its machines by an index.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use cwpp_storage::{HasTenant, StoreResult, TenantTx, Tenanted};
 use sea_orm::entity::prelude::*;
 use sea_orm::{IntoActiveModel, QueryOrder};
 
-use super::watch;
+use super::{tag_count, watch};
 use crate::shape;
 
 /// A tag of a machine.
@@ -49,18 +49,30 @@ pub async fn of_machines(
     Ok(found)
 }
 
+/// Takes machines that are removed out of the counts of their tags. The tags themselves go with what they leave.
+pub async fn removed(tx: &TenantTx, machine_ids: &[Uuid]) -> StoreResult<()> {
+    let tags = of_machines(tx, machine_ids).await?;
+    let mut fewer = BTreeMap::new();
+    for tag in tags.values().flatten() {
+        *fewer.entry(tag).or_default() += 1;
+    }
+    tag_count::subtract(tx, &fewer).await
+}
+
 /// Gives a machine these tags, which are sorted, and takes all others away.
 pub async fn set(tx: &TenantTx, machine_id: Uuid, tags: &[String]) -> StoreResult<()> {
     let old = of_machines(tx, &[machine_id]).await?.remove(&machine_id).unwrap_or_default();
     let gone: Vec<&String> = old.iter().filter(|t| !tags.contains(t)).collect();
     if !gone.is_empty() {
         let of = Entity::delete_of(tx).filter(Column::MachineId.eq(machine_id));
-        of.filter(Column::Tag.is_in(gone)).exec(tx).await?;
+        of.filter(Column::Tag.is_in(gone.iter().copied())).exec(tx).await?;
+        tag_count::subtract(tx, &gone.into_iter().map(|tag| (tag, 1)).collect()).await?;
     }
     let new: Vec<&String> = tags.iter().filter(|t| !old.contains(t)).collect();
     if new.is_empty() && old.len() == tags.len() {
         return Ok(());
     }
+    tag_count::add(tx, &new).await?;
     let row = |tag: &String| Model { app_id: tx.app_id().get(), machine_id, tag: tag.clone() }.into_active_model();
     Entity::insert_all_of(tx, new.into_iter().map(row).collect()).await?;
     watch::changed(tx, &[machine_id]).await

@@ -16,7 +16,7 @@ use super::contact::{Contact, Load};
 use super::ops::{Change, Machine, Registration};
 use super::skew::duration;
 use super::summary::{self, Kind, Summary};
-use super::{entity, load, query};
+use super::{day, entity, load, query};
 use crate::asset::check::{instant, timestamp};
 use crate::asset::natural_key::short;
 use crate::bulk;
@@ -27,6 +27,8 @@ const MOST_HEARTBEATS: usize = 1000;
 const MOST_ADDRESSES: usize = 64;
 /// Most parts of an agent.
 const MOST_COMPONENTS: usize = 32;
+/// Days that are answered where no number is asked for.
+const USUAL_DAYS: u32 = 30;
 /// Most tags of a machine.
 const MOST_TAGS: usize = 50;
 
@@ -172,11 +174,14 @@ pub(super) fn contacts(request: &api::HeartbeatRequest) -> Result<Vec<Contact>> 
         ] {
             violations.check(value.is_none_or(|v| (0.0..=100.0).contains(&v)), field(name), "must be 0 to 100");
         }
+        let average = beat.load_average;
+        let fits = average.is_none_or(|v| v.is_finite() && v >= 0.0);
+        violations.check(fits, field("load_average"), "must be a number from 0 on");
         contacts.push(Contact {
             machine_id,
             nonce: beat.instance_nonce.clone(),
             observed: instant(beat.observed_time),
-            load: Some(Load { cpu: beat.cpu_percent, memory: beat.memory_percent, disk: beat.disk_percent }),
+            load: Some(Load { cpu: beat.cpu_percent, memory: beat.memory_percent, disk: beat.disk_percent, average }),
             classes: Vec::new(),
             unread: Vec::new(),
         });
@@ -302,13 +307,12 @@ pub(super) fn to_wire(machine: Machine) -> api::Machine {
         risk_counters: None,
         uninstall_time: live.and_then(|l| l.uninstalled_at).map(timestamp),
         last_checked_time: live.and_then(|l| l.last_checked_at).map(timestamp),
+        load_average: live.and_then(|l| l.load_average),
     }
 }
 
 /// Writes the numbers of a tenant's machines.
 pub(super) fn summary(summary: Summary, now: DateTime<Utc>) -> api::GetMachineSummaryResponse {
-    let states = [AgentState::Online, AgentState::Offline, AgentState::Uninstalled];
-    let agent = |(state, machines): (AgentState, u64)| api::AgentStateCount { agent_state: state.into(), machines };
     let by = |key: fn(&Kind) -> i16| {
         let mut sums: BTreeMap<i32, u64> = BTreeMap::new();
         for kind in &summary.kinds {
@@ -320,7 +324,7 @@ pub(super) fn summary(summary: Summary, now: DateTime<Utc>) -> api::GetMachineSu
     api::GetMachineSummaryResponse {
         machines: summary.kinds.iter().map(|k| k.machines).sum(),
         new_machines: summary.kinds.iter().map(|k| k.new).sum(),
-        agent_states: states.into_iter().zip(summary.agents).map(agent).collect(),
+        agent_states: agents(summary.agents),
         instance_states: by(|k| k.instance_state)
             .map(|(instance_state, machines)| api::InstanceStateCount { instance_state, machines })
             .collect(),
@@ -332,6 +336,33 @@ pub(super) fn summary(summary: Summary, now: DateTime<Utc>) -> api::GetMachineSu
         memory_load: Some(load(memory)),
         disk_load: Some(load(disk)),
         summary_time: Some(timestamp(now)),
+    }
+}
+
+/// Writes numbers of machines whose agent is online, offline, uninstalled.
+fn agents(agents: [u64; 3]) -> Vec<api::AgentStateCount> {
+    let states = [AgentState::Online, AgentState::Offline, AgentState::Uninstalled];
+    let count = |(state, machines): (AgentState, u64)| api::AgentStateCount { agent_state: state.into(), machines };
+    states.into_iter().zip(agents).map(count).collect()
+}
+
+/// Reads how many days are asked for.
+pub(super) fn days(request: &api::ListMachineDaysRequest) -> Result<u32> {
+    let mut violations = Violations::new();
+    let kept = day::KEPT;
+    violations.check(request.days <= kept, "days", format!("must be at most {kept}, is {}", request.days));
+    violations.finish()?;
+    Ok(if request.days == 0 { USUAL_DAYS } else { request.days })
+}
+
+/// Writes a day.
+pub(super) fn day(row: day::Model) -> api::MachineDay {
+    let counted = [row.online, row.offline, row.uninstalled].map(u64::from);
+    api::MachineDay {
+        count_time: Some(timestamp(row.counted_at)),
+        machines: counted.iter().sum(),
+        agent_states: agents(counted),
+        new_machines: row.new_machines.into(),
     }
 }
 
@@ -356,5 +387,6 @@ pub(super) fn sample(row: load::Model) -> api::LoadSample {
         cpu_percent: row.cpu_percent,
         memory_percent: row.memory_percent,
         disk_percent: row.disk_percent,
+        load_average: row.load_average,
     }
 }

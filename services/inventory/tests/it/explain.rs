@@ -7,7 +7,7 @@ use cwpp_contracts::inventory::v1::*;
 use cwpp_inventory::asset::class::{CLASSES, of_query};
 use cwpp_inventory::asset::query::ask;
 use cwpp_inventory::keyset::{Cursor, List, Of};
-use cwpp_inventory::machine::query;
+use cwpp_inventory::machine::{query, tag_count};
 use cwpp_storage::{Db, Dialect};
 use sea_orm::sea_query::SelectStatement;
 use sea_orm::{ConnectionTrait, QueryResult, Statement, StatementBuilder};
@@ -72,8 +72,10 @@ async fn check_one(db: &Db, tenant: &Tenant, list: &List, index: &str, what: &st
     // Absent values come behind the others then: SQLite reads those by the parts of an OR and sorts them.
     let may_be_absent = list.descending && list.order.iter().any(|by| by.of == Of::Time);
     // No machine is offline here; every other list goes on.
-    assert!(cursor.is_some() || index.starts_with("machine"), "{what} has no second page");
+    assert!(cursor.is_some() || what.starts_with("ListMachinesRequest"), "{what} has no second page");
     let cursor = cursor.as_ref();
+    // SQLite names the index of a primary key itself.
+    let index = if index == "PRIMARY" && db.dialect() == Dialect::Sqlite { "sqlite_autoindex" } else { index };
     for (cursor, edge) in [(None, None), (cursor, None), (None, cursor)] {
         // SQLite reads up to an edge by the parts of its OR and sorts them, which are 10,000 rows at most.
         if (edge.is_some() || may_be_absent && cursor.is_some()) && db.dialect() == Dialect::Sqlite {
@@ -106,10 +108,10 @@ both! {
             }
         }
         ids.truncate(6);
-        let tagged = |id: &Uuid| MachineTags { machine_id: id.to_string(), tags: vec!["blue".into(), "db".into()] };
+        let tagged = |id: &Uuid| MachineTags { machine_id: id.to_string(), tags: ["bare", "blue", "by"].map(Into::into).to_vec() };
         let request = SetTagsRequest { app_id: tenant.app_id, machines: ids.iter().map(tagged).collect() };
         w.machines.set_tags(request).await.unwrap();
-        let machines = ["machine", "machine_liveness", "machine_tag"];
+        let machines = ["machine", "machine_liveness", "machine_tag", "machine_tag_count", "machine_address"];
         for table in machines.into_iter().chain(CLASSES.iter().map(|c| c.table())) {
             w.analyze(table).await;
         }
@@ -175,9 +177,12 @@ both! {
             (drives(Filter::InstanceId(exact("i-1"))), "machine_instance_id"),
             (drives(Filter::InstanceId(prefix("i-"))), "machine_instance_id"),
             (drives(Filter::Tag("blue".into())), "machine_tag_tag"),
+            (drives(Filter::AnyIpAddress("2001:db8::1".into())), "machine_address_address"),
+            (drives(Filter::MachineIds(MachineIdentifiers { values: ids.iter().map(Uuid::to_string).collect() })), "PRIMARY"),
+            (drives(Filter::Quuids(MachineIdentifiers { values: vec!["web-1".into(), "web-5".into()] })), "machine_quuid"),
         ];
         type Also = fn(&mut ListMachinesRequest);
-        let residuals: [Also; 13] = [
+        let residuals: [Also; 14] = [
             |_| {},
             |r| r.agent_state = AgentState::Online.into(),
             |r| r.agent_state = AgentState::Offline.into(),
@@ -186,6 +191,7 @@ both! {
             |r| r.machine_type = MachineType::Other.into(),
             |r| r.os_type = OsType::Linux.into(),
             |r| r.os_name = Some(prefix("Debian")),
+            |r| (r.provider, r.region) = ("aws".into(), "eu-1".into()),
             |r| r.created_after = Some(timestamp(noon())),
             |r| r.cpu_load = LoadBucket::UpTo20.into(),
             |r| r.memory_load = LoadBucket::Unknown.into(),
@@ -205,6 +211,16 @@ both! {
                 let list = db.write(&scope(&tenant), |tx| async move { Ok(query::list(&tx, plan, noon())) }).await.unwrap();
                 check(&db, &tenant, &list, index, &format!("{request:?}")).await;
             }
+        }
+        let tags = [
+            (ListTagsRequest::default(), "PRIMARY"),
+            (ListTagsRequest { tag: Some(prefix("b")), ..Default::default() }, "PRIMARY"),
+            (ListTagsRequest { order: TagOrder::Machines.into(), ..Default::default() }, "machine_tag_count_machines"),
+        ];
+        for (request, index) in tags {
+            let (range, order) = &tag_count::plan(&request, &mut Violations::new());
+            let list = db.write(&scope(&tenant), |tx| async move { Ok(tag_count::list(&tx, range, *order)) }).await.unwrap();
+            check(&db, &tenant, &list, index, &format!("{request:?}")).await;
         }
         db.close().await;
     }

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use cwpp_access::{Job, SystemScope};
 use cwpp_chassis::Reason;
 use cwpp_contracts::common::v1::{BulkResult, Page, StringMatch, string_match::How};
 use cwpp_contracts::inventory::v1::list_machines_request::Filter;
 use cwpp_contracts::inventory::v1::*;
+use cwpp_inventory::config;
+use cwpp_inventory::machine::sweep;
 use prost_types::FieldMask;
 use uuid::Uuid;
 
@@ -56,6 +59,22 @@ async fn names(w: &World, tenant: &Tenant, ask: impl FnOnce(&mut ListMachinesReq
 
 fn reasons(results: &[BulkResult]) -> Vec<&str> {
     results.iter().map(|r| if r.ok { "" } else { r.reason.as_str() }).collect()
+}
+
+/// Counts the machines of each tag, a tag a page.
+async fn tag_counts(w: &World, tenant: &Tenant, ask: impl FnOnce(&mut ListTagsRequest)) -> Vec<(String, u64)> {
+    let mut request = ListTagsRequest { app_id: tenant.app_id, ..Default::default() };
+    ask(&mut request);
+    let (mut counts, mut page_token) = (Vec::new(), String::new());
+    loop {
+        request.page = Some(Page { page_size: 1, page_token });
+        let answer = w.machines.clone().list_tags(request.clone()).await.unwrap().into_inner();
+        counts.extend(answer.tags.into_iter().map(|t| (t.tag, t.machines)));
+        page_token = answer.next_page_token;
+        if page_token.is_empty() {
+            return counts;
+        }
+    }
 }
 
 both! {
@@ -352,9 +371,152 @@ both! {
         let cpu: Vec<f64> = samples.iter().map(|s| s.cpu_percent.unwrap()).collect();
         assert!(cpu.windows(2).all(|w| (w[1] - w[0] - 1.0).abs() < 1e-9), "{cpu:?}");
         assert!(samples.iter().all(|s| s.memory_percent.is_none() && s.disk_percent == Some(1.0)));
+        assert!(samples.iter().all(|s| s.load_average.is_none()));
+        let average = |value: f64| MachineHeartbeat { machine_id: host.id.clone(), load_average: Some(value), ..Default::default() };
+        let tell = async |value: f64| w.machines.clone().heartbeat(HeartbeatRequest { app_id: tenant.app_id, heartbeats: vec![average(value)] }).await;
+        w.clock.advance(Duration::from_secs(3600));
+        tell(12.5).await.unwrap();
+        assert_eq!(series(tenant.app_id, &host.id).await.unwrap().last().unwrap().load_average, Some(12.5));
+        let machine = get(w, &host).await;
+        assert_eq!((machine.load_average, machine.cpu_percent), (Some(12.5), None));
+        for wrong in [-0.1, f64::NAN, f64::INFINITY] {
+            assert_eq!(fields(tell(wrong).await), ["heartbeats[0].load_average"]);
+        }
         w.clock.advance(Duration::from_secs(20 * 3600));
         assert!(series(tenant.app_id, &host.id).await.unwrap().len() < 5, "what is older than a day is not told");
         assert_eq!(reason(series(neighbour.app_id, &host.id).await), Reason::MachineUnknown);
         assert_eq!(fields(series(tenant.app_id, "x").await), ["machine_id"]);
+    }
+
+    async fn tags_are_listed_with_their_machines(w: World) {
+        let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
+        let mut hosts = Vec::new();
+        for n in 0..4 {
+            hosts.push(w.host(&tenant, &format!("web-{n}")).await);
+        }
+        let other = w.host(&neighbour, "web-0").await;
+        let set = async |app_id: u64, machines: Vec<MachineTags>| {
+            w.machines.clone().set_tags(SetTagsRequest { app_id, machines }).await.unwrap()
+        };
+        let given: [&[&str]; 4] = [&["blue", "db"], &["blue", "web"], &["blue", "bluer"], &[]];
+        set(tenant.app_id, hosts.iter().zip(given).map(|(h, t)| tags(&h.id, t)).collect()).await;
+        set(neighbour.app_id, vec![tags(&other.id, &["blue"])]).await;
+        let counts = |counts: &[(&str, u64)]| counts.iter().map(|(t, n)| ((*t).to_owned(), *n)).collect::<Vec<_>>();
+        let all = tag_counts(w, &tenant, |_| {}).await;
+        assert_eq!(all, counts(&[("blue", 3), ("bluer", 1), ("db", 1), ("web", 1)]));
+        assert_eq!(tag_counts(w, &tenant, |r| r.order = TagOrder::Machines.into()).await[0], ("blue".into(), 3));
+        assert_eq!(tag_counts(w, &tenant, |r| r.tag = Some(prefix("blue"))).await, counts(&[("blue", 3), ("bluer", 1)]));
+        assert_eq!(tag_counts(w, &tenant, |r| r.tag = Some(exact("blue"))).await, counts(&[("blue", 3)]));
+        // A repeat counts nothing twice; what no machine has is no tag any more.
+        set(tenant.app_id, vec![tags(&hosts[0].id, &["blue", "web"]), tags(&hosts[2].id, &["blue", "bluer"])]).await;
+        assert_eq!(tag_counts(w, &tenant, |_| {}).await, counts(&[("blue", 3), ("bluer", 1), ("web", 2)]));
+        let machine_ids = hosts[1..3].iter().map(|h| h.id.clone()).collect();
+        w.machines.clone().delete_machines(DeleteMachinesRequest { app_id: tenant.app_id, machine_ids, ..Default::default() }).await.unwrap();
+        let left = tag_counts(w, &tenant, |_| {}).await;
+        assert_eq!(left, counts(&[("blue", 1), ("web", 1)]));
+        for (tag, machines) in left {
+            assert_eq!(names(w, &tenant, |r| r.filter = Some(Filter::Tag(tag))).await.len() as u64, machines);
+        }
+        assert_eq!(tag_counts(w, &neighbour, |_| {}).await, counts(&[("blue", 1)]));
+
+        let wrong = ListTagsRequest {
+            app_id: tenant.app_id,
+            tag: Some(prefix("b")),
+            order: TagOrder::Machines.into(),
+            page: Some(Page { page_size: -1, ..Default::default() }),
+        };
+        assert_eq!(fields(w.machines.list_tags(wrong.clone()).await), ["order", "page.page_size"]);
+        let wrong = ListTagsRequest { order: 9, page: None, tag: Some(StringMatch::default()), ..wrong };
+        assert_eq!(fields(w.machines.list_tags(wrong).await), ["order", "tag"]);
+    }
+
+    async fn machines_are_found_by_ids_and_by_any_address(w: World) {
+        let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
+        let mut hosts = Vec::new();
+        for (n, (provider, region)) in [("aws", "eu-1"), ("aws", "us-1"), ("", ""), ("azure", "eu-1")].into_iter().enumerate() {
+            let mut request = registration(&tenant, &format!("web-{n}"));
+            let facts = request.facts.as_mut().unwrap();
+            (facts.provider, facts.region) = (provider.into(), region.into());
+            facts.ip_addresses = vec![format!("10.0.0.{n}"), "fe80::1".into(), format!("192.168.0.{n}"), format!("192.168.0.{n}")];
+            hosts.push(w.register(request).await.unwrap().machine.unwrap());
+        }
+        w.host(&neighbour, "web-0").await;
+        let identifiers = |values: &[&str]| MachineIdentifiers { values: values.iter().map(|v| (*v).to_owned()).collect() };
+        let by = |filter: Filter| move |r: &mut ListMachinesRequest| r.filter = Some(filter);
+        let ids = identifiers(&[&hosts[2].machine_id, &hosts[0].machine_id, &Uuid::now_v7().to_string()]);
+        assert_eq!(names(w, &tenant, by(Filter::MachineIds(ids.clone()))).await, ["web-0", "web-2"]);
+        assert_eq!(names(w, &neighbour, by(Filter::MachineIds(ids))).await, [""; 0]);
+        let quuids = identifiers(&["web-3", "web-1", "web-1", "web-9"]);
+        assert_eq!(names(w, &tenant, by(Filter::Quuids(quuids.clone()))).await, ["web-1", "web-3"]);
+        let few = |r: &mut ListMachinesRequest| (r.filter, r.region) = (Some(Filter::Quuids(quuids)), "eu-1".into());
+        assert_eq!(names(w, &tenant, few).await, ["web-3"]);
+        assert_eq!(names(w, &tenant, |r| r.provider = "aws".into()).await, ["web-0", "web-1"]);
+        assert_eq!(names(w, &tenant, |r| (r.provider, r.region) = ("aws".into(), "eu-1".into())).await, ["web-0"]);
+        let address = |text: &str| by(Filter::AnyIpAddress(text.into()));
+        assert_eq!(names(w, &tenant, address("192.168.0.1")).await, ["web-1"]);
+        assert_eq!(names(w, &tenant, address("10.0.0.1")).await, ["web-1"], "the main one is one of all");
+        assert_eq!(names(w, &tenant, address("FE80:0::1")).await, ["web-0", "web-1", "web-2", "web-3"], "however it is written");
+        assert_eq!(names(w, &tenant, |r| (r.filter, r.provider) = (Some(Filter::AnyIpAddress("fe80::1".into())), "azure".into())).await, ["web-3"]);
+
+        // Addresses follow the facts.
+        let mut moved = registration(&tenant, "web-1");
+        moved.facts.as_mut().unwrap().ip_addresses = vec!["10.0.0.1".into(), "172.16.0.1".into()];
+        w.register(moved).await.unwrap();
+        assert_eq!(names(w, &tenant, address("192.168.0.1")).await, [""; 0]);
+        assert_eq!(names(w, &tenant, address("172.16.0.1")).await, ["web-1"]);
+        let machine_ids = vec![hosts[1].machine_id.clone()];
+        w.machines.clone().delete_machines(DeleteMachinesRequest { app_id: tenant.app_id, machine_ids, ..Default::default() }).await.unwrap();
+        assert_eq!(names(w, &tenant, address("172.16.0.1")).await, [""; 0]);
+
+        let refused = async |filter: Filter| {
+            let request = ListMachinesRequest { app_id: tenant.app_id, filter: Some(filter), ..Default::default() };
+            fields(w.machines.clone().list_machines(request).await)
+        };
+        assert_eq!(refused(Filter::MachineIds(identifiers(&[]))).await, ["machine_ids.values"]);
+        assert_eq!(refused(Filter::MachineIds(identifiers(&["x"]))).await, ["machine_ids.values[0]"]);
+        assert_eq!(refused(Filter::Quuids(identifiers(&["q"; 101]))).await, ["quuids.values"]);
+        assert_eq!(refused(Filter::Quuids(identifiers(&["", &"q".repeat(64)]))).await, ["quuids.values[0]", "quuids.values[1]"]);
+        assert_eq!(refused(Filter::AnyIpAddress("10.0.0".into())).await, ["any_ip_address"]);
+        let long = ListMachinesRequest { app_id: tenant.app_id, provider: "p".repeat(64), region: "r".repeat(64), ..Default::default() };
+        assert_eq!(fields(w.machines.list_machines(long).await), ["provider", "region"]);
+    }
+
+    async fn machines_are_counted_once_a_day(w: World) {
+        let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
+        let db = w.db().await;
+        let days = async |days: u32| {
+            let request = ListMachineDaysRequest { app_id: tenant.app_id, days };
+            w.machines.clone().list_machine_days(request).await.map(|a| a.into_inner().days)
+        };
+        let sweep = async || sweep::once(&db, &w.clock, &config::Machines::default(), &SystemScope::job(Job::Harness)).await.unwrap();
+        w.host(&neighbour, "other").await;
+        let gone = w.host(&tenant, "web-0").await;
+        w.host(&tenant, "web-1").await;
+        w.machines.clone().unregister_machine(UnregisterMachineRequest { app_id: tenant.app_id, machine_id: gone.id }).await.unwrap();
+        assert_eq!(days(0).await.unwrap(), []);
+        sweep().await;
+        w.clock.advance(Duration::from_secs(3600));
+        w.host(&tenant, "web-2").await;
+        sweep().await;
+        let told = |day: &MachineDay| {
+            assert_eq!(day.machines, day.agent_states.iter().map(|s| s.machines).sum::<u64>());
+            (day.agent_states.iter().map(|s| s.machines).collect::<Vec<_>>(), day.new_machines)
+        };
+        let first = days(0).await.unwrap();
+        assert_eq!(first.iter().map(told).collect::<Vec<_>>(), [(vec![1, 0, 1], 2)], "once a day");
+        assert_eq!(first[0].count_time, Some(timestamp(noon())));
+        w.clock.advance(Duration::from_secs(12 * 3600));
+        w.host(&tenant, "web-3").await;
+        sweep().await;
+        let both = days(0).await.unwrap();
+        assert_eq!(both.iter().map(told).collect::<Vec<_>>(), [(vec![1, 0, 1], 2), (vec![1, 2, 1], 4)]);
+        assert_eq!(days(1).await.unwrap(), both[1..]);
+        w.clock.advance(Duration::from_secs(89 * 86_400));
+        assert_eq!(days(90).await.unwrap(), both[1..]);
+        sweep().await;
+        let request = ListMachineDaysRequest { app_id: neighbour.app_id, days: 90 };
+        assert_eq!(w.machines.clone().list_machine_days(request).await.unwrap().into_inner().days.len(), 2, "no more is kept");
+        assert_eq!(fields(days(91).await), ["days"]);
+        db.close().await;
     }
 }

@@ -129,6 +129,7 @@ both! {
             let mut new = registration(&tenant, &format!("web-{n}"));
             let facts = new.facts.as_mut().unwrap();
             (facts.os_type, facts.os_name, facts.instance_id) = (os_type.into(), os_name.into(), format!("i-{n}"));
+            facts.ip_addresses.push(format!("10.9.0.{n}"));
             let id = w.register(new).await.unwrap().machine.unwrap().machine_id;
             let tags = vec![MachineTags { machine_id: id.clone(), tags: vec![format!("tag-{n}"), "all".into()] }];
             w.machines.set_tags(SetTagsRequest { app_id: tenant.app_id, machines: tags }).await.unwrap();
@@ -152,8 +153,17 @@ both! {
         let rocky = HostFilter { instance_id: Some(prefix("i-")), os_name: Some(exact("Rocky 9")), ..Default::default() };
         let last = HostFilter { instance_id: Some(exact("i-2")), ..Default::default() };
         let none = HostFilter { instance_id: Some(exact("i-2")), os_type: OsType::Linux.into(), ..Default::default() };
+        let tagged = HostFilter { tag: "tag-1".into(), ..Default::default() };
+        let tagged_linux = HostFilter { tag: "all".into(), ..linux.clone() };
+        let at = HostFilter { any_ip_address: "10.9.0.2".into(), ..Default::default() };
+        let nowhere = HostFilter { tag: "tag-1".into(), ..at.clone() };
+        let quuids = HostFilter { quuids: vec!["web-2".into(), "web-0".into(), "web-9".into()], ..Default::default() };
         let driven = Query::SystemPackage(SystemPackageQuery { driving: Some(system_package_query::Driving::Name(exact("ssh"))), ..Default::default() });
-        for (hosts, names) in [(linux, vec!["web-0", "web-1"]), (debian, vec!["web-0"]), (nine, vec!["web-1"]), (rocky, vec!["web-1"]), (last, vec!["web-2"]), (none, vec![])] {
+        let cases = [
+            (linux, vec!["web-0", "web-1"]), (debian, vec!["web-0"]), (nine, vec!["web-1"]), (rocky, vec!["web-1"]), (last, vec!["web-2"]), (none, vec![]),
+            (tagged, vec!["web-1"]), (tagged_linux, vec!["web-0", "web-1"]), (at, vec!["web-2"]), (nowhere, vec![]), (quuids, vec!["web-0", "web-2"]),
+        ];
+        for (hosts, names) in cases {
             for query in [accounts(), driven.clone()] {
                 let found = found(query, hosts.clone()).await;
                 assert_eq!(found.iter().map(|h| h.name.as_str()).collect::<Vec<_>>(), names, "{hosts:?}");
@@ -215,6 +225,9 @@ both! {
             instance_id: Some(StringMatch { how: Some(How::Contains("i".into())) }),
             os_type: 9,
             os_name: Some(prefix("")),
+            quuids: vec!["q".into(), String::new()],
+            any_ip_address: "10.0.0".into(),
+            tag: " ".into(),
         };
         let first_seen_from = Some(Timestamp { seconds: i64::MAX, nanos: 0 });
         let request = ListAssetsRequest { hosts: Some(hosts), first_seen_from, ..small(ask(tenant.app_id, packages(query)), -1) };
@@ -222,12 +235,15 @@ both! {
         wrong.sort();
         let wanted = [
             "first_seen_from",
+            "hosts.any_ip_address",
             "hosts.instance_id.contains",
             "hosts.ip_address.prefix",
             "hosts.machine_ids[0]",
             "hosts.name",
             "hosts.os_name",
             "hosts.os_type",
+            "hosts.quuids[1]",
+            "hosts.tag",
             "page.page_size",
             "query.system_package.installed_until",
             "query.system_package.kind",
