@@ -35,7 +35,7 @@ pub struct Config {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Peers {
-    /// The configuration service, `http://HOST:PORT`, whose collection settings are followed; empty follows none.
+    /// The configuration service, `http://HOST:PORT`, whose policies are followed; empty follows none.
     pub configuration: String,
 }
 
@@ -112,7 +112,8 @@ impl Default for Counts {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Machines {
-    /// Days after which a machine that was not heard of is removed with all that is known of it; absent never.
+    /// Days after which a machine that was not heard of is removed with all that is known of it, whatever its tenant; absent
+    /// only where a policy of the tenant says so.
     pub remove_after_days_offline: Option<NonZeroU16>,
     /// How often such machines are looked for, and removals finished whose call ended before.
     #[serde(with = "humantime_serde")]

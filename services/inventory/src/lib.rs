@@ -2,11 +2,11 @@
 
 pub mod asset;
 mod bulk;
-pub mod collection;
 pub mod config;
 pub mod keyset;
 pub mod machine;
 mod migrations;
+pub mod policy;
 pub mod shape;
 
 use std::sync::Arc;
@@ -43,8 +43,8 @@ pub fn registry() -> Registry {
         .erasable(asset::count::delta::Entity, Resource)
         .erasable(asset::account_change::Entity, Resource)
         .erasable(asset::unread::Entity, Resource)
-        .erasable(collection::entity::machine::Entity, Configuration)
-        .erasable(collection::entity::policy::Entity, Configuration)
+        .erasable(policy::entity::machine::Entity, Configuration)
+        .erasable(policy::entity::policy::Entity, Configuration)
         .erasable(machine::removal::Entity, Operational)
         .erasable(machine::instance::Entity, Operational)
         .erasable(machine::load::Entity, Resource)
@@ -132,7 +132,7 @@ impl Service for Inventory {
         if !config.peers.configuration.is_empty() {
             let channel = Channel::connect_lazy(&config.peers.configuration, &config.client())?
                 .with_descriptor(cwpp_contracts::FILE_DESCRIPTOR_SET)?;
-            let policies = collection::follow::Policies { client: PolicyServiceClient::new(channel) };
+            let policies = policy::follow::Policies { client: PolicyServiceClient::new(channel) };
             parts =
                 parts.job("policies-follow", move || follow::run(follower.clone(), policies.clone(), shutdown.clone()));
         }

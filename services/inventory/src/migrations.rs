@@ -8,8 +8,8 @@ use cwpp_storage::migrate::{Migration, Table};
 
 /// Returns the steps in order.
 pub(crate) fn all() -> Vec<Migration> {
-    let (machines, collection) = (crate::machine::schema::steps(), crate::collection::migrations());
-    [machines, snapshots(), counts::all(), accounts(), system_packages(), hosts::all(), software::all(), collection]
+    let (machines, policies) = (crate::machine::schema::steps(), crate::policy::migrations());
+    [machines, snapshots(), counts::all(), accounts(), system_packages(), hosts::all(), software::all(), policies]
         .concat()
 }
 

@@ -6,6 +6,7 @@
 
 mod collection_settings;
 mod login_whitelist;
+mod offline_machine_removal;
 
 use cwpp_chassis::{Error, Result, Violations};
 use cwpp_contracts::configuration::v1::PolicyKind;
@@ -16,6 +17,7 @@ use serde_json::Value;
 
 use collection_settings::CollectionSettings;
 use login_whitelist::LoginWhitelist;
+use offline_machine_removal::OfflineMachineRemoval;
 
 /// One kind of policy.
 pub(crate) trait Kind {
@@ -37,7 +39,8 @@ pub(crate) trait Kind {
 }
 
 /// Every kind: its number and its field.
-pub(crate) const REGISTRY: &[(PolicyKind, &str)] = &[entry::<LoginWhitelist>(), entry::<CollectionSettings>()];
+pub(crate) const REGISTRY: &[(PolicyKind, &str)] =
+    &[entry::<LoginWhitelist>(), entry::<CollectionSettings>(), entry::<OfflineMachineRemoval>()];
 
 const fn entry<K: Kind>() -> (PolicyKind, &'static str) {
     (K::KIND, K::FIELD)
@@ -62,6 +65,7 @@ pub(crate) fn check(spec: &Spec, at: &str, violations: &mut Violations) -> Resul
     match spec {
         Spec::LoginWhitelist(message) => of::<LoginWhitelist>(message, at, violations),
         Spec::CollectionSettings(message) => of::<CollectionSettings>(message, at, violations),
+        Spec::OfflineMachineRemoval(message) => of::<OfflineMachineRemoval>(message, at, violations),
     }
 }
 
@@ -74,6 +78,9 @@ pub(crate) fn message(stored: Stored) -> Result<Spec> {
         PolicyKind::Unspecified => Err(Error::internal(anyhow::anyhow!("a stored policy has no kind"))),
         PolicyKind::LoginWhitelist => of::<LoginWhitelist>(stored.document).map(Spec::LoginWhitelist),
         PolicyKind::CollectionSettings => of::<CollectionSettings>(stored.document).map(Spec::CollectionSettings),
+        PolicyKind::OfflineMachineRemoval => {
+            of::<OfflineMachineRemoval>(stored.document).map(Spec::OfflineMachineRemoval)
+        }
     }
 }
 

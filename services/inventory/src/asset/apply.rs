@@ -17,9 +17,9 @@ use super::count::{self, Change};
 use super::row::Pick;
 use super::tally::Work;
 use super::{snapshot, store, watch};
-use crate::collection;
 use crate::machine;
 use crate::machine::ops::machine_unknown;
+use crate::policy::collection;
 
 /// Most rows that one transaction writes: it has to end within a second.
 pub const SLICE: usize = 5000;
@@ -136,9 +136,9 @@ async fn step(
             return Err(stale("the report token has expired: negotiate again", "expired").into());
         }
     }
-    let settings = collection::store::settings(tx, &[report.machine_id]).await?.remove(&report.machine_id);
+    let settings = collection::settings(tx, &[report.machine_id]).await?.remove(&report.machine_id);
     if settings.is_some_and(|settings| numbers.iter().any(|number| settings.class(*number).off)) {
-        return Err(collection::settings::switched_off().into());
+        return Err(collection::switched_off().into());
     }
     let mut progress = so_far.clone();
     let mut counts: BTreeMap<i16, Change> = BTreeMap::new();

@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use super::class::Class;
 use super::{account_change, remove, snapshot, store};
-use crate::{collection, machine};
+use crate::machine;
+use crate::policy::collection;
 
 /// Machines that are looked at in one read.
 const LOOKED_AT: u64 = 500;
@@ -120,13 +121,13 @@ struct Off {
 
 async fn off(read: &TenantRead, class: i16, after: Uuid) -> StoreResult<Off> {
     let mut off = Off { snapshots: Vec::new(), next: None };
-    if !collection::store::is_off_anywhere(read, class).await? {
+    if !collection::is_off_anywhere(read, class).await? {
         return Ok(off);
     }
     let ids = machine::store::ids(read, after, LOOKED_AT).await?;
     let (Some(first), Some(last)) = (ids.first(), ids.last()) else { return Ok(off) };
     off.next = (ids.len() as u64 == LOOKED_AT).then_some(*last);
-    let settings = collection::store::settings(read, &ids).await?;
+    let settings = collection::settings(read, &ids).await?;
     off.snapshots = snapshot::between(read, class, *first, *last).await?;
     off.snapshots.retain(|s| settings.get(&s.machine_id).is_some_and(|settings| settings.class(class).off));
     Ok(off)
@@ -143,7 +144,7 @@ async fn empty(
 ) -> Result<bool> {
     loop {
         let chunk = |tx: TenantTx| async move {
-            let settings = collection::store::settings(&tx, &[machine_id]).await?;
+            let settings = collection::settings(&tx, &[machine_id]).await?;
             let is_off = settings.get(&machine_id).is_some_and(|settings| settings.class(class.class() as i16).off);
             // It was switched on, or the machine removed, meanwhile.
             if !is_off || machine::store::hold(&tx, &[machine_id]).await?.is_empty() {

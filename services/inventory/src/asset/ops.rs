@@ -28,12 +28,12 @@ use super::receive::{self, Received};
 use super::snapshot::{self, Offer, Verdict};
 use super::token::Tokens;
 use super::unread::{self, Unread};
-use crate::collection::{self, settings::Settings};
 use crate::keyset::Cursor;
 use crate::machine::contact::{Contact, Contacts};
 use crate::machine::ops::{machine_unknown, not_the_machine};
 use crate::machine::skew::Skew;
 use crate::machine::store;
+use crate::policy::collection::{self, Settings};
 
 const LIST: &str = "/cwpp.inventory.v1.AssetService/ListAssets";
 const TOP: &str = "/cwpp.inventory.v1.AssetService/ListTopValues";
@@ -140,7 +140,7 @@ impl Assets {
         self.db
             .read(scope, |read| async move {
                 let machine = store::get(&read, id).await?.ok_or_else(|| machine_unknown(id))?;
-                let settings = collection::store::settings(&read, &[id]).await?.remove(&id);
+                let settings = collection::settings(&read, &[id]).await?.remove(&id);
                 Ok((machine.name, settings.unwrap_or_default()))
             })
             .await
@@ -191,7 +191,7 @@ impl Assets {
             .db
             .read(scope, |read| async move {
                 store::get(&read, machine_id).await?.ok_or_else(|| machine_unknown(machine_id))?;
-                let settings = collection::store::settings(&read, &[machine_id]).await?.remove(&machine_id);
+                let settings = collection::settings(&read, &[machine_id]).await?.remove(&machine_id);
                 let unread = unread::of_machines(&read, &[machine_id]).await?.remove(&machine_id);
                 let snapshots = snapshot::of_machine(&read, machine_id).await?;
                 Ok((snapshots, settings.unwrap_or_default(), unread.unwrap_or_default()))

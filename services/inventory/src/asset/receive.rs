@@ -15,7 +15,7 @@ use super::budget::Reserved;
 use super::check::Found;
 use super::class::{CAP, CLASSES, Class, by_number, of_item};
 use super::ops::Assets;
-use crate::collection::settings::{Settings, switched_off};
+use crate::policy::collection::{Settings, switched_off};
 
 /// Most bytes of a report.
 const MOST_BYTES: u64 = 64 << 20;

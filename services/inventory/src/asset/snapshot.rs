@@ -12,7 +12,7 @@ use sea_orm::{IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
 
 use super::class::{by_number, fingerprint};
 use super::form::Forms;
-use crate::collection::settings::Class as Settings;
+use crate::policy::collection::Class as Settings;
 use crate::shape;
 
 /// What is stored of one class of one machine.

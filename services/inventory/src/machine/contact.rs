@@ -19,7 +19,7 @@ use super::{liveness, load, store};
 use crate::asset::form::Forms;
 use crate::asset::snapshot::{self, Offer, Verdict};
 use crate::asset::unread::{self, Unread};
-use crate::collection;
+use crate::policy::collection;
 
 /// Contacts that are written without waiting for more.
 const ENOUGH: usize = 20;
@@ -221,7 +221,7 @@ async fn write(tx: &TenantTx, batch: &[Waiting], forms: &Forms, now: DateTime<Ut
         false => (
             snapshot::of_machines(tx, &asking).await?,
             unread::of_machines(tx, &asking).await?,
-            collection::store::settings(tx, &asking).await?,
+            collection::settings(tx, &asking).await?,
             tx.database_time().await?,
         ),
     };

@@ -22,8 +22,8 @@ use super::removal::{self, Removed};
 use super::skew::Skew;
 use super::summary::{self, Summary};
 use super::{day, entity, liveness, load, store, tag, tag_count, watch};
-use crate::collection;
 use crate::keyset::Cursor;
+use crate::policy::collection;
 
 /// How long a machine counts as online after it was seen.
 pub const ONLINE: TimeDelta = TimeDelta::minutes(10);
@@ -397,7 +397,7 @@ async fn enrol(tx: &TenantTx, registration: &Registration, now: DateTime<Utc>) -
         let contested = standing == Standing::Contested;
         if own.facts.last_user_login_time.is_some() {
             // A login is of the accounts, which the tenant may have switched off.
-            let settings = collection::store::settings(tx, &ids).await?;
+            let settings = collection::settings(tx, &ids).await?;
             let accounts = settings.get(&row.machine_id).map(|settings| settings.class(AssetClass::Account as i16));
             own.facts.last_user_login_time.take_if(|_| accounts.is_some_and(|accounts| accounts.off));
         }

@@ -4,6 +4,7 @@
 //! that as long as it may; what it leaves, a job goes on with.
 
 use std::collections::HashMap;
+use std::num::NonZeroU16;
 
 use chrono::{DateTime, Utc};
 use cwpp_access::{AppId, SystemScope, TenantScope};
@@ -16,6 +17,7 @@ use sea_orm::{IntoActiveModel, QueryOrder, QuerySelect};
 
 use super::{entity, liveness, tag, watch};
 use crate::asset::{remove, snapshot};
+use crate::policy::offline::Rules;
 use crate::shape;
 
 /// Rows that one transaction deletes.
@@ -99,12 +101,12 @@ pub async fn delete(
     Ok(removed)
 }
 
-/// Takes machines out of the inventory; only those silent since, where that is asked for. Reports and signs of life that
+/// Takes machines out of the inventory; where times are given, only those that were not heard of since theirs. Reports and signs of life that
 /// are under way were committed before, or find no machine.
 pub async fn take(
     tx: &TenantTx,
     ids: &[Uuid],
-    silent_since: Option<DateTime<Utc>>,
+    silent_since: Option<&HashMap<Uuid, DateTime<Utc>>>,
     now: DateTime<Utc>,
 ) -> StoreResult<Removed> {
     let of = entity::Entity::of(tx).filter(entity::Column::MachineId.is_in(ids.iter().copied()));
@@ -112,7 +114,7 @@ pub async fn take(
     let mut there: Vec<Uuid> = rows.into_iter().map(|m| m.machine_id).collect();
     if let Some(since) = silent_since {
         let live: HashMap<Uuid, liveness::Model> = super::store::lock_livenesses(tx, &there).await?;
-        there.retain(|id| live.get(id).is_some_and(|l| l.last_seen_at < since));
+        there.retain(|id| live.get(id).zip(since.get(id)).is_some_and(|(l, since)| l.last_seen_at < *since));
     }
     let mut assets = 0;
     for id in &there {
@@ -205,33 +207,46 @@ pub async fn finish(db: &Db, scope: &SystemScope) -> Result<()> {
     Ok(())
 }
 
-/// Removes the machines that have been silent for so long; returns how many.
-pub async fn retire(db: &Db, scope: &SystemScope, silent_since: DateTime<Utc>, now: DateTime<Utc>) -> Result<usize> {
+/// Removes the machines that have been silent for as long as a rule of their tenant says, or the one for all; returns how
+/// many.
+pub async fn retire(db: &Db, scope: &SystemScope, all: Option<NonZeroU16>, now: DateTime<Utc>) -> Result<usize> {
     let mut retired = 0;
     for tenant in db.tenants(scope).await? {
-        let tenant = scope.tenant(tenant.app_id);
-        let mut after = Uuid::nil();
-        loop {
-            let found = db.read(&tenant, |read| async move { silent(&read, after, silent_since).await }).await;
-            let ids = match found {
-                Ok(ids) => ids,
-                Err(e) if is_closed(e.reason()) => break,
-                Err(e) => return Err(e),
-            };
-            let (Some(last), of) = (ids.last().copied(), &ids) else { break };
-            after = last;
-            match db.write(&tenant, |tx| async move { take(&tx, of, Some(silent_since), now).await }).await {
-                Ok(removed) => {
-                    retired += removed.machines.len();
-                    db.feed_grew();
-                    drain(db, &tenant, &removed.machines).await;
-                }
-                Err(e) if is_closed(e.reason()) => break,
-                Err(e) => return Err(e),
-            }
+        match retire_of(db, &scope.tenant(tenant.app_id), all, now, &mut retired).await {
+            Err(error) if !is_closed(error.reason()) => return Err(error),
+            _ => {}
         }
     }
     Ok(retired)
+}
+
+async fn retire_of(
+    db: &Db,
+    tenant: &TenantScope,
+    all: Option<NonZeroU16>,
+    now: DateTime<Utc>,
+    retired: &mut usize,
+) -> Result<()> {
+    let mut after = Uuid::nil();
+    loop {
+        let ids = db.read(tenant, |read| async move {
+            match Rules::read(&read, all).await?.shortest(now)? {
+                Some(since) => silent(&read, after, since).await,
+                None => Ok(Vec::new()),
+            }
+        });
+        let ids = ids.await?;
+        let (Some(last), ids) = (ids.last().copied(), &ids) else { return Ok(()) };
+        after = last;
+        let removed = db.write(tenant, |tx| async move {
+            let since = Rules::read(&tx, all).await?.silent_since(&tx, ids, now).await?;
+            take(&tx, ids, Some(&since), now).await
+        });
+        let removed = removed.await?;
+        *retired += removed.machines.len();
+        db.feed_grew();
+        drain(db, tenant, &removed.machines).await;
+    }
 }
 
 async fn silent(read: &TenantRead, after: Uuid, since: DateTime<Utc>) -> StoreResult<Vec<Uuid>> {

@@ -1,8 +1,8 @@
-//! The job that finishes removals, and removes machines that have been silent for as long as the rule says.
+//! The job that finishes removals, counts machines day by day, and removes those that have been silent for as long as a
+//! rule says.
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use cwpp_access::{Job, SystemScope};
 use cwpp_chassis::{Clock, Result};
 use cwpp_storage::{Db, lease};
@@ -34,11 +34,9 @@ pub async fn run(db: Db, clock: Clock, rule: config::Machines) {
 pub async fn once(db: &Db, clock: &Clock, rule: &config::Machines, scope: &SystemScope) -> Result<()> {
     removal::finish(db, scope).await?;
     day::count(db, scope, clock.now()).await?;
-    let Some(days) = rule.remove_after_days_offline else { return Ok(()) };
-    let now = clock.now();
-    let retired = removal::retire(db, scope, now - TimeDelta::days(days.get().into()), now).await?;
+    let retired = removal::retire(db, scope, rule.remove_after_days_offline, clock.now()).await?;
     if retired > 0 {
-        tracing::info!(machines = retired, days, "machines that were offline for too long were removed");
+        tracing::info!(machines = retired, "machines that were offline for too long were removed");
     }
     Ok(())
 }

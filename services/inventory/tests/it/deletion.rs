@@ -7,7 +7,7 @@ use cwpp_contracts::inventory::v1::*;
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::collection::{packages, put};
+use crate::policy::{packages, put};
 use crate::world::*;
 
 const PACKAGES: [AssetClass; 1] = [AssetClass::SystemPackage];

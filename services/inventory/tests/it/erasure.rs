@@ -13,7 +13,7 @@ use crate::fixture::item;
 use crate::world::*;
 
 /// The tables beside those of the classes that hold tenants' data.
-const OTHERS: [&str; 16] = [
+const OTHERS: [&str; 19] = [
     "account_change",
     "asset_class_count",
     "asset_count_delta",
@@ -21,15 +21,18 @@ const OTHERS: [&str; 16] = [
     "asset_snapshot",
     "asset_unread",
     "asset_value_count",
-    "collection_policy",
-    "collection_policy_machine",
     "feed_mark",
+    "followed_policy",
+    "followed_policy_machine",
     "machine",
+    "machine_address",
     "machine_claim",
+    "machine_day",
     "machine_liveness",
     "machine_load",
     "machine_removal",
     "machine_tag",
+    "machine_tag_count",
 ];
 
 fn tables() -> Vec<&'static str> {
@@ -80,9 +83,10 @@ both! {
             fill(&calm, &db, tenant, &host).await;
         }
         for tenant in &tenants {
-            let policy = cwpp_inventory::collection::entity::policy::Model {
+            let policy = cwpp_inventory::policy::entity::policy::Model {
                 app_id: tenant.app_id as i64,
                 policy_id: uuid::Uuid::now_v7(),
+                kind: 2,
                 scope_kind: 2,
                 tags: serde_json::json!([]),
                 spec: Vec::new(),
@@ -90,10 +94,11 @@ both! {
             };
             let (policy, ids) = (&policy, [uuid::Uuid::now_v7()]);
             let ids = &ids;
-            let put = |tx| async move { cwpp_inventory::collection::store::put(&tx, policy.clone(), ids).await };
+            let put = |tx| async move { cwpp_inventory::policy::store::put(&tx, policy.clone(), ids).await };
             db.write(&scope(tenant), put).await.unwrap();
         }
         cwpp_inventory::asset::fold::once(&db, &system).await.unwrap();
+        cwpp_inventory::machine::day::count(&db, &system, noon()).await.unwrap();
         db.relay_once(&system).await.unwrap();
         let [tenant, neighbour] = &tenants;
         let scope = scope(tenant);

@@ -5,18 +5,21 @@ use std::time::Duration;
 
 use cwpp_access::{Job, SystemScope};
 use cwpp_chassis::Reason;
+use cwpp_contracts::common::v1::MachineScopeKind;
+use cwpp_contracts::configuration::v1::OfflineMachineRemoval;
 use cwpp_contracts::inventory::v1::report_assets_request::Part;
 use cwpp_contracts::inventory::v1::*;
 use cwpp_inventory::asset::class::CLASSES;
-use cwpp_inventory::collection::entity::policy;
-use cwpp_inventory::collection::store;
 use cwpp_inventory::machine::{removal, sweep};
+use cwpp_inventory::policy::entity::policy;
+use cwpp_inventory::policy::store;
 use cwpp_inventory::{config, registry};
 use sea_orm::{ConnectionTrait, Statement, Value};
 use tonic::Status;
 use uuid::Uuid;
 
 use crate::fixture::{Which, everything, item, varied};
+use crate::policy::put;
 use crate::world::*;
 
 const PACKAGES: [AssetClass; 1] = [AssetClass::SystemPackage];
@@ -74,6 +77,7 @@ async fn full(w: &World, tenant: &Tenant, name: &str, packages: usize) -> Host {
     let policy = policy::Model {
         app_id: tenant.app_id.cast_signed(),
         policy_id: Uuid::now_v7(),
+        kind: 2,
         scope_kind: 2,
         tags: serde_json::json!([]),
         spec: Vec::new(),
@@ -215,6 +219,52 @@ both! {
         assert_eq!((left(w, &tenant, &silent).await, left(w, &neighbour, &elsewhere).await), (vec![], vec![]));
         assert!(!left(w, &tenant, &live).await.is_empty());
         assert_eq!(w.count(tenant.app_id, "", AssetClass::SystemPackage).await, (0, 0));
+        db.close().await;
+    }
+
+    async fn a_tenant_has_rules_of_its_own_for_machines_offline_for_long(w: World) {
+        let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
+        let db = w.db().await;
+        let system = SystemScope::job(Job::Harness);
+        let mut hosts = Vec::new();
+        for name in ["tagged", "named", "other"] {
+            hosts.push(w.host(&tenant, name).await);
+        }
+        hosts.push(w.host(&neighbour, "elsewhere").await);
+        let tags = vec![MachineTags { machine_id: hosts[0].id.clone(), tags: vec!["web".into()] }];
+        w.machines.clone().set_tags(SetTagsRequest { app_id: tenant.app_id, machines: tags }).await.unwrap();
+        let rule = |days: u32| OfflineMachineRemoval { days };
+        let put_rule = async |scope: (MachineScopeKind, &[&Host]), days: u32| put(w, &tenant, Uuid::now_v7(), scope, rule(days), 1).await;
+        let there = async || {
+            let mut names = Vec::new();
+            for host in &hosts {
+                let get = GetMachineRequest { app_id: host.app_id, machine_id: host.id.clone() };
+                if let Ok(answer) = w.machines.clone().get_machine(get).await {
+                    names.push(answer.into_inner().machine.unwrap().facts.unwrap().name);
+                }
+            }
+            names
+        };
+        let sweep = async |days: Option<u16>| {
+            let all = config::Machines { remove_after_days_offline: days.and_then(NonZeroU16::new), ..Default::default() };
+            sweep::once(&db, &w.clock, &all, &system).await.unwrap();
+        };
+        w.clock.advance(Duration::from_secs(3 * 86_400 + 1));
+        sweep(None).await;
+        assert_eq!(there().await.len(), 4, "there is no rule");
+        put_rule((MachineScopeKind::Tagged, &[]), 3).await;
+        put_rule((MachineScopeKind::Selected, &[&hosts[1]]), 4).await;
+        sweep(None).await;
+        assert_eq!(there().await, ["named", "other", "elsewhere"]);
+        put_rule((MachineScopeKind::Selected, &[&hosts[1]]), 2).await;
+        sweep(Some(30)).await;
+        assert_eq!(there().await, ["other", "elsewhere"], "the fewest days hold");
+        put_rule((MachineScopeKind::All, &[]), 60).await;
+        sweep(None).await;
+        assert_eq!(there().await, ["other", "elsewhere"]);
+        w.clock.advance(Duration::from_secs(57 * 86_400));
+        sweep(None).await;
+        assert_eq!(there().await, ["elsewhere"], "another tenant has no rule");
         db.close().await;
     }
 

@@ -1,4 +1,4 @@
-//! The tables of collection settings.
+//! The tables of followed policies.
 
 use cwpp_storage::migrate::{Migration, Table};
 
@@ -6,9 +6,10 @@ use cwpp_storage::migrate::{Migration, Table};
 pub(crate) fn migrations() -> Vec<Migration> {
     vec![
         Migration::table(
-            "2001_collection_policy",
-            Table::of_tenant("collection_policy")
+            "2001_followed_policy",
+            Table::of_tenant("followed_policy")
                 .uuid("policy_id")
+                .small("kind")
                 .small("scope_kind")
                 .json("tags")
                 .blob("spec")
@@ -16,8 +17,8 @@ pub(crate) fn migrations() -> Vec<Migration> {
                 .key(&["app_id", "policy_id"]),
         ),
         Migration::table(
-            "2002_collection_policy_machine",
-            Table::of_tenant("collection_policy_machine").uuid("machine_id").uuid("policy_id").key(&[
+            "2002_followed_policy_machine",
+            Table::of_tenant("followed_policy_machine").uuid("machine_id").uuid("policy_id").key(&[
                 "app_id",
                 "machine_id",
                 "policy_id",
@@ -25,9 +26,9 @@ pub(crate) fn migrations() -> Vec<Migration> {
         ),
         // Serves replacing the machines of a policy.
         Migration::index(
-            "2003_collection_policy_machine_policy",
-            "collection_policy_machine_policy",
-            "collection_policy_machine",
+            "2003_followed_policy_machine_policy",
+            "followed_policy_machine_policy",
+            "followed_policy_machine",
             &["app_id", "policy_id", "machine_id"],
         ),
     ]

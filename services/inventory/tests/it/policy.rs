@@ -1,10 +1,10 @@
-//! Collection settings as they are obeyed, once they were followed.
+//! Policies as they are obeyed, once they were followed.
 
 use cwpp_chassis::Reason;
 use cwpp_contracts::common::v1::MachineScopeKind;
-use cwpp_contracts::configuration::v1::{ClassCollection, CollectionSettings};
+use cwpp_contracts::configuration::v1::{ClassCollection, CollectionSettings, OfflineMachineRemoval, PolicyKind};
 use cwpp_contracts::inventory::v1::*;
-use cwpp_inventory::collection::{entity::policy, store};
+use cwpp_inventory::policy::{entity::policy, store};
 use prost::Message;
 use uuid::Uuid;
 
@@ -19,18 +19,36 @@ pub(crate) fn packages(enabled: bool, seconds: Option<i64>) -> CollectionSetting
     CollectionSettings { classes: vec![ClassCollection { asset_class, enabled, interval }] }
 }
 
+/// What a policy says, which tells its kind.
+pub(crate) trait Spec: Message {
+    fn kind(&self) -> PolicyKind;
+}
+
+impl Spec for CollectionSettings {
+    fn kind(&self) -> PolicyKind {
+        PolicyKind::CollectionSettings
+    }
+}
+
+impl Spec for OfflineMachineRemoval {
+    fn kind(&self) -> PolicyKind {
+        PolicyKind::OfflineMachineRemoval
+    }
+}
+
 /// Puts a policy where following would put it.
 pub(crate) async fn put(
     w: &World,
     tenant: &Tenant,
     id: Uuid,
     (kind, machines): (MachineScopeKind, &[&Host]),
-    spec: CollectionSettings,
+    spec: impl Spec,
     revision: i64,
 ) {
     let row = policy::Model {
         app_id: tenant.app_id as i64,
         policy_id: id,
+        kind: spec.kind() as i16,
         scope_kind: kind as i16,
         tags: serde_json::json!(if kind == MachineScopeKind::Tagged { vec!["web"] } else { vec![] }),
         spec: spec.encode_to_vec(),

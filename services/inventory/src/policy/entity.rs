@@ -1,13 +1,13 @@
-//! Collection settings as followed.
+//! Policies as followed.
 
-/// Collection settings that are in force.
+/// Policies that are in force.
 pub mod policy {
     use cwpp_storage::Tenanted;
     use sea_orm::entity::prelude::*;
 
     /// A policy.
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "collection_policy")]
+    #[sea_orm(table_name = "followed_policy")]
     pub struct Model {
         /// The tenant.
         #[sea_orm(primary_key, auto_increment = false)]
@@ -15,13 +15,16 @@ pub mod policy {
         /// The policy.
         #[sea_orm(primary_key, auto_increment = false)]
         pub policy_id: Uuid,
+        /// What it is about: the number of `PolicyKind`.
+        pub kind: i16,
         /// How its machines are chosen: the number of `MachineScopeKind`.
         pub scope_kind: i16,
         /// The tags of `TAGGED`, a list of texts.
         pub tags: Json,
         /// What it says, as the contract encodes it.
         pub spec: Vec<u8>,
-        /// The tenant's revision since when it switches the classes on and off that it does.
+        /// The tenant's revision since when it holds; of collection settings, since when it switches the classes on and off
+        /// that it does.
         pub since: i64,
     }
 
@@ -36,14 +39,14 @@ pub mod policy {
     }
 }
 
-/// The machines that collection settings list.
+/// The machines that policies list.
 pub mod machine {
     use cwpp_storage::Tenanted;
     use sea_orm::entity::prelude::*;
 
     /// A machine of a policy. The key serves the question which policies list a machine.
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "collection_policy_machine")]
+    #[sea_orm(table_name = "followed_policy_machine")]
     pub struct Model {
         /// The tenant.
         #[sea_orm(primary_key, auto_increment = false)]

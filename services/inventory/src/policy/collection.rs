@@ -1,10 +1,16 @@
-//! What holds for a machine.
+//! What is collected of a machine, and how often.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use cwpp_chassis::{Error, Reason};
-use cwpp_contracts::configuration::v1::CollectionSettings;
+use cwpp_contracts::configuration::v1::{CollectionSettings, PolicyKind};
+use cwpp_storage::{HasTenant, StoreResult};
+use prost::Message;
 use prost_types::Duration;
+use sea_orm::ConnectionTrait;
+use uuid::Uuid;
+
+use super::store;
 
 /// What several policies say together of the classes that they name.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -47,6 +53,42 @@ impl Settings {
     pub fn class(&self, number: i16) -> Class {
         self.classes.get(&number).copied().unwrap_or_default()
     }
+}
+
+/// Reads what holds for machines; those for which nothing is said may be left out.
+pub async fn settings(db: &(impl ConnectionTrait + HasTenant), ids: &[Uuid]) -> StoreResult<HashMap<Uuid, Settings>> {
+    let policies = store::of_kind(db, PolicyKind::CollectionSettings).await?;
+    let mut found: HashMap<Uuid, Settings> = HashMap::new();
+    for (id, policies) in store::covering(db, &policies, ids).await? {
+        for policy in policies {
+            found.entry(id).or_default().take(&decoded(&policy.spec)?, policy.since);
+        }
+    }
+    Ok(found)
+}
+
+/// Says whether any policy switches a class off on some machine.
+pub async fn is_off_anywhere(db: &(impl ConnectionTrait + HasTenant), class: i16) -> StoreResult<bool> {
+    for policy in store::of_kind(db, PolicyKind::CollectionSettings).await? {
+        if flags(&policy.spec)?.get(&i32::from(class)) == Some(&false) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Says whether two specs switch the same classes on and off. Another interval alone does not make what is stored out of
+/// date.
+pub(super) fn collects_the_same(one: &[u8], other: &[u8]) -> StoreResult<bool> {
+    Ok(flags(one)? == flags(other)?)
+}
+
+fn flags(spec: &[u8]) -> StoreResult<BTreeMap<i32, bool>> {
+    Ok(decoded(spec)?.classes.iter().map(|class| (class.asset_class, class.enabled)).collect())
+}
+
+fn decoded(spec: &[u8]) -> StoreResult<CollectionSettings> {
+    Ok(CollectionSettings::decode(spec).map_err(Error::internal)?)
 }
 
 /// Refuses a report of a class that is off.
