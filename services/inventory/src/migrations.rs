@@ -123,6 +123,7 @@ fn system_packages() -> Vec<Migration> {
                 .time_null("installed_at")
                 .text("purl")
                 .bool("escaped")
+                .varchar("description", 255)
                 .key(&KEY),
         ),
         // Serves the list of all, oldest first.

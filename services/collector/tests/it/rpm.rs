@@ -93,14 +93,15 @@ fn a_database_that_rpm_itself_wrote_reads_as_rpm_reads_it() {
     run(&["rpmdb", "--dbpath", &database, "--initdb"]);
     let made = |name: &str| format!("{build}/RPMS/noarch/{name}-1.2-3.noarch.rpm");
     run(&["rpm", "--dbpath", &database, "-i", "--justdb", "--nodeps", &made("tool"), &made("libtool-x")]);
-    let format = "%{NAME} %{ARCH} %{EPOCHNUM}:%{VERSION}-%{RELEASE} %{INSTALLTIME} %{VENDOR}\n";
+    let format = "%{NAME} %{ARCH} %{EPOCHNUM}:%{VERSION}-%{RELEASE} %{INSTALLTIME} %{VENDOR} %{SUMMARY}\n";
     let told = run(&["rpm", "--dbpath", &database, "-qa", "--qf", format]);
     let expected: BTreeSet<String> = told.lines().map(str::to_owned).collect();
 
     let found = packages(&host.read(Class::SystemPackage));
     let rows = found.iter().map(|p| {
         let time = p.install_time.unwrap().timestamp();
-        format!("{} {} {} {time} {}", p.name, p.architecture, p.version, p.maintainer.clone().unwrap())
+        let texts = [&p.maintainer, &p.description].map(|text| text.clone().unwrap()).join(" ");
+        format!("{} {} {} {time} {texts}", p.name, p.architecture, p.version)
     });
     assert_eq!(rows.collect::<BTreeSet<_>>(), expected);
     assert_eq!(expected.len(), 2);

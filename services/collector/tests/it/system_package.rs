@@ -15,7 +15,7 @@ fn packages(snapshot: &ClassSnapshot) -> Vec<SystemPackage> {
 
 #[test]
 fn this_hosts_packages_are_those_of_dpkg_query() {
-    let format = "${db:Status-Abbrev} ${Package} ${Architecture} ${Version}\n";
+    let format = "${db:Status-Abbrev} ${Package} ${Architecture} ${Version} ${binary:Summary}\n";
     let output = Command::new("dpkg-query").args(["-W", "-f", format]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     // The second letter is the state: i installed, W and t triggers, F half configured, U unpacked.
@@ -30,10 +30,12 @@ fn this_hosts_packages_are_those_of_dpkg_query() {
             continue;
         }
         let found = items(&command(user, &["collect", "--json"]), "system_package");
-        let word = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         let found: BTreeSet<String> = found
             .iter()
-            .map(|p| format!("{} {} {}", word(&p["name"]), word(&p["architecture"]), word(&p["version"])))
+            .map(|p| {
+                [&p["name"], &p["architecture"], &p["version"], &p["description"]].map(word).join(" ").trim().to_owned()
+            })
             .collect();
         assert_eq!(found, expected);
     }
@@ -57,6 +59,7 @@ fn fields_and_states_are_read_as_dpkg_means_them() {
     );
     assert_eq!(libc.purl, "pkg:deb/debian/libc6@2.36-9?arch=amd64&distro=debian-12");
     assert_eq!(libc.maintainer.as_deref(), Some("A <a@example.org>"));
+    assert_eq!((libc.description.as_deref(), packages[1].description.as_deref()), (Some("text"), None));
     assert!(libc.install_time.is_some() && packages[1].install_time.is_none());
     assert_eq!((packages[1].source.as_str(), packages[1].source_version.as_str()), ("held", "1:2~rc1"));
     assert_eq!(packages[1].purl, "pkg:deb/debian/held@1:2~rc1?arch=all&distro=debian-12");
@@ -94,16 +97,23 @@ fn an_image_without_dpkg_has_its_packages_in_single_files() {
 
 #[test]
 fn broken_stanzas_cost_only_themselves() {
-    let mut file = b"garbage\n\nVersion: 1\nStatus: install ok installed\n\nPackage: no-version\nStatus: install ok installed\n\nPackage: odd\nStatus: install ok installed\nArchitecture: all\nVersion: 1\nMaintainer: J\xfcrgen\n\nPackage: odd\nStatus: install ok installed\nArchitecture: all\nVersion: 2\n\n".to_vec();
+    let mut file = b"garbage\n\nVersion: 1\nStatus: install ok installed\n\nPackage: no-version\nStatus: install ok installed\n\nPackage: odd\nStatus: install ok installed\nArchitecture: all\nVersion: 1\nMaintainer: J\xfcrgen\nDescription: \xfc\n more\n\nPackage: odd\nStatus: install ok installed\nArchitecture: all\nVersion: 2\n\n".to_vec();
     file.extend_from_slice(
-        format!("Package: {}\nArchitecture: all\nVersion: 1\n\nPackage: torn\nStat", "n".repeat(400)).as_bytes(),
+        format!(
+            "Package: {}\nArchitecture: all\nVersion: 1\nDescription: {}\n\nPackage: torn\nStat",
+            "n".repeat(400),
+            "d".repeat(400)
+        )
+        .as_bytes(),
     );
     let snapshot = Host::new().with("var/lib/dpkg/status", file).read(Class::SystemPackage);
     let packages = packages(&snapshot);
     let odd = packages.iter().find(|package| package.name == "odd").unwrap();
     assert_eq!((odd.version.as_str(), odd.maintainer.as_deref(), odd.escaped), ("1", Some("J\\xfcrgen"), true));
+    assert_eq!(odd.description.as_deref(), Some("\\xfc"));
     let long = packages.iter().find(|package| package.name.starts_with("nnn")).unwrap();
-    assert_eq!((long.name.len(), long.truncated.as_slice()), (255, &["name".to_owned()][..]));
+    assert_eq!((long.name.len(), long.description.as_ref().map(String::len)), (255, Some(255)));
+    assert_eq!(long.truncated, ["name", "description"]);
     assert_eq!((packages.len(), snapshot.skipped_count), (2, 5));
 }
 

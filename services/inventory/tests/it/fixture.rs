@@ -55,6 +55,7 @@ pub(crate) fn varied(class: AssetClass, Which { n, steady, volatile }: Which) ->
             Item::SystemPackage(SystemPackage {
                 purl: format!("pkg:deb/debian/p@{steady}"),
                 install_time: seconds(n),
+                description: format!("description-{steady:03}"),
                 ..p
             })
         }

@@ -117,6 +117,8 @@ fn package(
         fields.text("source_version", source_version, TEXT_CAP)
     };
     let maintainer = (!stanza.maintainer.is_empty()).then(|| fields.text("maintainer", stanza.maintainer, TEXT_CAP));
+    let description =
+        (!stanza.description.is_empty()).then(|| fields.text("description", stanza.description, TEXT_CAP));
     let mut purl = distribution.deb(&name, &version, &architecture);
     if crate::text::cap(&mut purl, PURL_CAP) {
         fields.truncated.push("purl".to_owned());
@@ -131,6 +133,7 @@ fn package(
         source,
         source_version,
         maintainer,
+        description,
         install_time: None,
         escaped: fields.escaped,
         truncated: fields.truncated,

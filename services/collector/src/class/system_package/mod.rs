@@ -44,6 +44,9 @@ pub struct SystemPackage {
     /// Who maintains it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maintainer: Option<String>,
+    /// What it is, in one line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
     /// When it was last installed or upgraded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub install_time: Option<DateTime<Utc>>,

@@ -2,7 +2,7 @@
 //!
 //! Of our own, although crates for this format exist: they work on text and give up a whole file at its first bad
 //! line, where here one bad byte or line may cost one package at most; and of some twenty-five fields a stanza has,
-//! six are wanted.
+//! seven are wanted.
 
 use crate::text;
 
@@ -17,6 +17,8 @@ pub(super) struct Stanza<'a> {
     pub(super) status: Option<&'a [u8]>,
     pub(super) source: &'a [u8],
     pub(super) maintainer: &'a [u8],
+    /// The synopsis alone: what follows it are continuation lines.
+    pub(super) description: &'a [u8],
 }
 
 /// Splits a file at its empty lines.
@@ -41,6 +43,7 @@ pub(super) fn parse(bytes: &[u8]) -> Vec<Stanza<'_>> {
             b"status" => stanza.status = Some(value),
             b"source" => stanza.source = value,
             b"maintainer" => stanza.maintainer = value,
+            b"description" => stanza.description = value,
             _ => {}
         }
     }

@@ -19,5 +19,6 @@ pub(super) fn message(package: &SystemPackage) -> inventory::SystemPackage {
         install_time: package.install_time.map(time),
         purl: package.purl.clone(),
         escaped: package.escaped,
+        description: package.description.clone().unwrap_or_default(),
     }
 }

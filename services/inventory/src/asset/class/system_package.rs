@@ -18,7 +18,7 @@ use crate::asset::row::Sink;
 use crate::asset::sieve::{Bound, Sieve};
 use crate::keyset::Of;
 
-static COLUMNS: [Own; 9] = [
+static COLUMNS: [Own; 10] = [
     steady("kind"),
     steady("name"),
     steady("version"),
@@ -28,6 +28,7 @@ static COLUMNS: [Own; 9] = [
     steady("installed_at"),
     steady("purl"),
     steady("escaped"),
+    steady("description"),
 ];
 
 const FIRST_SEEN: Order = Order { index: "asset_system_package_first_seen", column: "first_seen_at", of: Of::Moment };
@@ -72,6 +73,8 @@ pub struct Model {
     pub purl: String,
     /// Whether a text held bytes that are no UTF-8.
     pub escaped: bool,
+    /// What it is, in one line.
+    pub description: String,
 }
 
 /// It refers to nothing.
@@ -140,6 +143,7 @@ impl Class for SystemPackage {
         check.clip(&mut p.source_name, 255);
         check.clip(&mut p.source_version, 255);
         check.clip(&mut p.purl, 1024);
+        check.clip(&mut p.description, 255);
     }
 
     fn natural_key(&self, item: &Item, key: &mut NaturalKey) {
@@ -159,6 +163,7 @@ impl Class for SystemPackage {
         sink.time(instant(p.install_time));
         sink.text(&p.purl);
         sink.flag(Some(p.escaped));
+        sink.text(&p.description);
     }
 
     fn load(&self, row: &QueryResult) -> Result<Item, DbErr> {
@@ -173,6 +178,7 @@ impl Class for SystemPackage {
             install_time: m.installed_at.map(timestamp),
             purl: m.purl,
             escaped: m.escaped,
+            description: m.description,
         }))
     }
 

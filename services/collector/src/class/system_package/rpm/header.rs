@@ -1,12 +1,13 @@
 //! A header of rpm's database: an index of tags and a store of values.
 //!
 //! Of our own: the crate for rpm reads package files, whose headers begin with a lead and a signature that the database
-//! does not keep, and decodes every tag, lists of files too, where nine are wanted. Files are walked in place.
+//! does not keep, and decodes every tag, lists of files too, where ten are wanted. Files are walked in place.
 
 const TAG_NAME: u32 = 1000;
 const TAG_VERSION: u32 = 1001;
 const TAG_RELEASE: u32 = 1002;
 const TAG_EPOCH: u32 = 1003;
+const TAG_SUMMARY: u32 = 1004;
 const TAG_INSTALL_TIME: u32 = 1008;
 const TAG_VENDOR: u32 = 1011;
 const TAG_PACKAGER: u32 = 1015;
@@ -34,6 +35,7 @@ pub(super) struct Header<'a> {
     pub(super) source: &'a [u8],
     pub(super) vendor: &'a [u8],
     pub(super) packager: &'a [u8],
+    pub(super) summary: &'a [u8],
     pub(super) install_time: Option<u32>,
 }
 
@@ -60,6 +62,7 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Header<'_>> {
             TAG_SOURCE => header.source = text().unwrap_or_default(),
             TAG_VENDOR => header.vendor = text().unwrap_or_default(),
             TAG_PACKAGER => header.packager = text().unwrap_or_default(),
+            TAG_SUMMARY => header.summary = text().unwrap_or_default(),
             TAG_EPOCH => header.epoch = integer(),
             TAG_INSTALL_TIME => header.install_time = integer(),
             _ => {}

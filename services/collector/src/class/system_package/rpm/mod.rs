@@ -186,6 +186,7 @@ fn package(header: &Header<'_>, distribution: &purl::Distribution) -> SystemPack
     };
     let maintainer = [header.packager, header.vendor].into_iter().find(|text| !text.is_empty());
     let maintainer = maintainer.map(|text| fields.text("maintainer", text, TEXT_CAP));
+    let description = (!header.summary.is_empty()).then(|| fields.text("description", header.summary, TEXT_CAP));
     let mut purl = distribution.rpm(&name, &version, &architecture);
     if text::cap(&mut purl, PURL_CAP) {
         fields.truncated.push("purl".to_owned());
@@ -198,6 +199,7 @@ fn package(header: &Header<'_>, distribution: &purl::Distribution) -> SystemPack
         source,
         source_version,
         maintainer,
+        description,
         install_time: header.install_time.and_then(|time| DateTime::from_timestamp(i64::from(time), 0)),
         status: "installed".to_owned(),
         purl,
