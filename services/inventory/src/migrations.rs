@@ -75,6 +75,7 @@ fn accounts() -> Vec<Migration> {
                 .time_null("account_expires_at")
                 .unsigned_null("password_warn_days")
                 .unsigned_null("password_lock_days")
+                .bool_null("ssh_login")
                 .key(&KEY),
         ),
         // Serves the list of all, oldest first.

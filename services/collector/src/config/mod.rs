@@ -4,6 +4,7 @@
 pub(crate) mod apache;
 pub(crate) mod keyed;
 pub(crate) mod nginx;
+pub(crate) mod sshd;
 
 use std::io::Read;
 

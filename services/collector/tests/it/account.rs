@@ -190,3 +190,99 @@ fn the_digest_depends_on_the_content_and_not_on_the_order() {
     assert_ne!(digest(a), digest(&format!("{a}{b}")));
     assert_ne!(digest(a), digest("a:x:1:1::/:/bin/bash\n"));
 }
+
+/// Accounts with what opens each: ann a password and a key, bob a password, carl a key, dora nothing, root both.
+fn ssh(config: &str) -> Host {
+    let names = ["root", "ann", "bob", "carl", "dora"];
+    let passwd: String =
+        names.iter().enumerate().map(|(n, name)| format!("{name}:x:{n}:{n}::/h/{name}:/bin/sh\n")).collect();
+    let shadow = "root:$y$x:1::::::\nann:$y$x:1::::::\nbob:$y$x:1::::::\ncarl:!:1::::::\ndora:*:1::::::\n";
+    let key = "ssh-ed25519 AAAA x\n";
+    Host::new()
+        .with("etc/passwd", passwd)
+        .with("etc/shadow", shadow)
+        .with("etc/group", "root:x:0:\nops:x:20:ann,carl\n")
+        .with("h/root/.ssh/authorized_keys", key)
+        .with("h/ann/.ssh/authorized_keys", key)
+        .with("h/carl/.ssh/authorized_keys2", key)
+        .with("etc/ssh/sshd_config", config)
+}
+
+/// Those whom sshd lets in, and those of whom that is unknown.
+fn let_in(snapshot: &ClassSnapshot) -> (String, String) {
+    let of = |known: Option<bool>| {
+        let accounts = snapshot.items.iter().filter_map(|item| match item {
+            Item::Account(account) if account.is_ssh_login == known => Some(account.name.as_str()),
+            _ => None,
+        });
+        accounts.collect::<Vec<_>>().join(" ")
+    };
+    (of(Some(true)), of(None))
+}
+
+#[test]
+fn sshd_lets_in_whom_its_configuration_admits() {
+    let all = "ann bob carl root";
+    for (config, expected) in [
+        ("# nothing is changed\n", all),
+        ("PermitRootLogin no\nPermitRootLogin yes\n", "ann bob carl"),
+        ("PasswordAuthentication no\n", "ann carl root"),
+        ("PubkeyAuthentication=no\n", "ann bob"),
+        ("PubkeyAuthentication no\nPermitRootLogin \"yes\" # really\n", "ann bob root"),
+        ("PasswordAuthentication no\nUsePAM yes\n", all),
+        ("PasswordAuthentication no\nUsePAM yes\nKbdInteractiveAuthentication no\n", "ann carl root"),
+        ("allowusers a* bob@192.0.2.*\nAllowUsers d?ra\n", "ann bob"),
+        ("DenyUsers *o* carl@192.0.2.1 ann@*\n", "carl"),
+        ("AllowGroups op* none\n", "ann carl"),
+        ("DenyGroups ops\n", "bob root"),
+        ("AllowUsers [ab]*\n", ""),
+        ("AllowUsers **\n", all),
+        ("AllowUsers ann\nMatch User bob\n AllowUsers bob\nMatch group ops,x\n DenyUsers carl\n", "ann bob"),
+        (
+            "PasswordAuthentication no\nMatch user !ann,*\n PasswordAuthentication yes\nMatch all\n PasswordAuthentication no\n",
+            "ann bob carl root",
+        ),
+        ("Match Address 192.0.2.0/24\n PermitRootLogin no\n DenyUsers *\n", all),
+        ("AuthorizedKeysFile none\nMatch User carl\n AuthorizedKeysFile .ssh/authorized_keys2\n", "ann bob carl"),
+        // What is included under a condition holds under it, and its own conditions end with its file.
+        ("Include a.conf\nMatch User ann\nInclude /etc/ssh/b.conf\nDenyUsers ann\n", "bob carl root"),
+    ] {
+        let host = ssh(config)
+            .with("etc/ssh/a.conf", "Match User nobody\nDenyUsers nobody\n")
+            .with("etc/ssh/b.conf", "DenyUsers bob\nMatch User bob\nDenyUsers bob\n");
+        assert_eq!(let_in(&host.read(Class::Account)), (expected.to_owned(), String::new()), "{config}");
+    }
+    // Dora has nothing, and might have what others keep for her.
+    for config in ["AuthorizedKeysCommand /x\n", "TrustedUserCAKeys /etc/ssh/ca.pub\n"] {
+        let (known, unknown) = let_in(&ssh(config).read(Class::Account));
+        assert_eq!((known.as_str(), unknown.as_str()), (all, "dora"), "{config}");
+    }
+    let (known, unknown) = let_in(&ssh("AuthenticationMethods publickey,password\n").read(Class::Account));
+    assert_eq!((known.as_str(), unknown.as_str()), ("", all));
+}
+
+#[test]
+fn whom_sshd_lets_in_is_unknown_where_its_configuration_is() {
+    let everybody = "ann bob carl dora root";
+    let none = ssh("");
+    std::fs::remove_file(none.path().join("etc/ssh/sshd_config")).unwrap();
+    let snapshot = none.read(Class::Account);
+    assert_eq!((let_in(&snapshot).1.as_str(), snapshot.unread_sources.len()), (everybody, 0));
+    std::fs::create_dir(none.path().join("etc/ssh/sshd_config")).unwrap();
+    let loop_of_files = ssh("Include sshd_config\n");
+    let words = ssh(&format!("AllowUsers{}\n", " x".repeat(5_000)));
+    for host in [&none, &loop_of_files, &words] {
+        let snapshot = host.read(Class::Account);
+        assert_eq!(let_in(&snapshot), (String::new(), everybody.to_owned()));
+        assert_eq!(snapshot.unread_sources, ["/etc/ssh/sshd_config"]);
+    }
+    // Keys that cannot be read leave it open, unless something else decides.
+    let host = ssh("DenyUsers carl\n")
+        .with("h/dora/.ssh/authorized_keys/folder", "")
+        .with("h/bob/.ssh/authorized_keys/folder", "");
+    assert_eq!(let_in(&host.read(Class::Account)), ("ann bob root".to_owned(), "dora".to_owned()));
+    // Without the shadow file neither passwords nor expiry are known.
+    let host = ssh("AllowGroups ops\n");
+    std::fs::remove_file(host.path().join("etc/shadow")).unwrap();
+    assert_eq!(let_in(&host.read(Class::Account)), (String::new(), "ann carl".to_owned()));
+}

@@ -47,6 +47,7 @@ pub(crate) fn varied(class: AssetClass, Which { n, steady, volatile }: Which) ->
                 account_expire_time: seconds(steady),
                 password_warn_days: Some(steady),
                 password_lock_days: [Some(steady), None][(steady % 2) as usize],
+                ssh_login: [Some(true), None, Some(false)][(steady % 3) as usize],
                 ..a
             })
         }
@@ -552,6 +553,7 @@ pub(crate) fn narrowed(query: &Query) -> Query {
             gid: Some(1),
             login_type: LoginType::Key.into(),
             enabled: Some(true),
+            ssh_login: Some(true),
             last_login_from: seconds(0),
             last_login_until: seconds(1),
             ..q

@@ -35,55 +35,30 @@ pub(super) struct Keys {
     pub(super) keys: Vec<AuthorizedKey>,
 }
 
-/// Where sshd looks, with its tokens `%h`, `%u`, `%U` left as they are.
-#[derive(Debug)]
-pub(super) struct Locations(Vec<String>);
-
-impl Locations {
-    /// The first `AuthorizedKeysFile` outside a `Match` block, as sshd takes it; else its default.
-    pub(super) fn read(root: &Root) -> Self {
-        let mut files: Vec<String> = root
-            .list("/etc/ssh/sshd_config.d")
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|name| name.ends_with(".conf"))
-            .map(|name| format!("/etc/ssh/sshd_config.d/{name}"))
-            .collect();
-        files.push("/etc/ssh/sshd_config".to_owned());
-        let configured = files.iter().find_map(|path| {
-            let bytes = root.read(path).ok()?;
-            configured(&String::from_utf8_lossy(&bytes))
-        });
-        Locations(
-            configured.unwrap_or_else(|| vec![".ssh/authorized_keys".to_owned(), ".ssh/authorized_keys2".to_owned()]),
-        )
-    }
-
-    /// The keys of an account; none when a file is there and cannot be read.
-    pub(super) fn keys(&self, root: &Root, name: &str, home: &str, fields: &mut Fields) -> Option<Keys> {
-        let mut found = Keys::default();
-        for location in self.0.iter().take(MAX_FILES) {
-            let path = location.replace("%h", home).replace("%u", name).replace("%%", "%");
-            let path = if path.starts_with('/') { path } else { format!("{}/{path}", home.trim_end_matches('/')) };
-            match root.read(&path) {
-                Ok(bytes) => {
-                    for (_, line) in text::lines(&bytes).filter(|(_, line)| is_key(line)) {
-                        found.count += 1;
-                        found.keys.extend(key(line, fields));
-                    }
+/// The keys of an account in these files; none when one is there and cannot be read.
+pub(super) fn keys(root: &Root, files: &[String], name: &str, home: &str, fields: &mut Fields) -> Option<Keys> {
+    let mut found = Keys::default();
+    for file in files.iter().take(MAX_FILES) {
+        let path = file.replace("%h", home).replace("%u", name).replace("%%", "%");
+        let path = if path.starts_with('/') { path } else { format!("{}/{path}", home.trim_end_matches('/')) };
+        match root.read(&path) {
+            Ok(bytes) => {
+                for (_, line) in text::lines(&bytes).filter(|(_, line)| is_key(line)) {
+                    found.count += 1;
+                    found.keys.extend(key(line, fields));
                 }
-                Err(ReadError::Missing { .. }) => {}
-                Err(ReadError::Unreadable { .. }) => return None,
             }
+            Err(ReadError::Missing { .. }) => {}
+            Err(ReadError::Unreadable { .. }) => return None,
         }
-        found.keys.sort();
-        found.keys.dedup();
-        if found.keys.len() > KEY_CAP {
-            found.keys.truncate(KEY_CAP);
-            fields.truncated.push("keys".to_owned());
-        }
-        Some(found)
     }
+    found.keys.sort();
+    found.keys.dedup();
+    if found.keys.len() > KEY_CAP {
+        found.keys.truncate(KEY_CAP);
+        fields.truncated.push("keys".to_owned());
+    }
+    Some(found)
 }
 
 /// Options, type, key and comment; the options may hold spaces inside quotes.
@@ -122,21 +97,6 @@ fn word(line: &[u8]) -> (&[u8], &[u8]) {
 
 fn is_kind(word: &[u8]) -> bool {
     [&b"ssh-"[..], b"ecdsa-", b"sk-ssh-", b"sk-ecdsa-"].iter().any(|start| word.starts_with(start))
-}
-
-fn configured(config: &str) -> Option<Vec<String>> {
-    for line in config.lines() {
-        let mut words = line.split(|c: char| c.is_whitespace() || c == '=').filter(|word| !word.is_empty());
-        let key = words.next().unwrap_or_default();
-        if key.eq_ignore_ascii_case("match") {
-            return None;
-        }
-        if key.eq_ignore_ascii_case("authorizedkeysfile") {
-            let files = words.map(|word| word.trim_matches('"').to_owned());
-            return Some(files.filter(|file| !file.eq_ignore_ascii_case("none")).collect());
-        }
-    }
-    None
 }
 
 fn is_key(line: &[u8]) -> bool {

@@ -1,4 +1,4 @@
-//! Local accounts: `passwd`, `group`, `shadow`, `lastlog`, `sudoers`, authorized keys.
+//! Local accounts: `passwd`, `group`, `shadow`, `lastlog`, `sudoers`, sshd's configuration, authorized keys.
 //!
 //! As an ordinary user the shadow file, other people's keys and the sudo rules cannot be read: what comes from
 //! them is then absent, not false.
@@ -9,6 +9,7 @@ mod lastlog;
 mod names;
 mod passwd;
 mod shadow;
+mod sshd;
 mod sudoers;
 
 use std::collections::{BTreeSet, HashMap};
@@ -86,6 +87,9 @@ pub struct Account {
     /// False when the account has expired or neither a password nor a key opens it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_enabled: Option<bool>,
+    /// True when sshd lets it in by a key or password that it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_ssh_login: Option<bool>,
     /// By what it can be logged into.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login_type: Option<LoginType>,
@@ -167,7 +171,7 @@ struct Sources {
     shadow: Option<HashMap<Vec<u8>, shadow::Shadow>>,
     lastlog: lastlog::Lastlog,
     sudo: sudoers::Rules,
-    keys: authorized_keys::Locations,
+    sshd: sshd::Sshd,
 }
 
 impl Sources {
@@ -189,7 +193,7 @@ impl Sources {
             shadow: shadow.map(|bytes| shadow::parse(&bytes)),
             lastlog,
             sudo,
-            keys: authorized_keys::Locations::read(root),
+            sshd: sshd::Sshd::read(root, snapshot),
         }
     }
 
@@ -210,7 +214,9 @@ impl Sources {
             user.fields.truncated.push("groups".to_owned());
         }
         let shadow = shadow::of(&user, self.shadow.as_ref());
-        let found = self.keys.keys(root, &user.name, &user.home, &mut user.fields);
+        let subject = sshd::Subject { name: &user.name, groups: &all, is_root: user.uid == 0 };
+        let found =
+            authorized_keys::keys(root, &self.sshd.key_files(subject), &user.name, &user.home, &mut user.fields);
         let keys = found.as_ref().map(|found| found.count);
         let password = shadow.as_ref().map(|shadow| shadow.has_password());
         let login_type = match (keys.map(|n| n > 0), password) {
@@ -227,12 +233,15 @@ impl Sources {
         };
         let expired = shadow.as_ref().map(|shadow| shadow.is_expired(now));
         let is_enabled = if expired == Some(true) { Some(false) } else { opens };
+        let means = sshd::Means { key: keys.map(|n| n > 0), password, is_expired: expired };
+        let is_ssh_login = self.sshd.admits(subject, means);
         let login = self.lastlog.of(user.uid);
         Account {
             is_root: user.uid == 0,
             is_sudo,
             is_interactive: passwd::is_interactive(&user.shell),
             is_enabled,
+            is_ssh_login,
             login_type,
             authorized_keys: keys,
             keys: found.map(|found| found.keys).unwrap_or_default(),

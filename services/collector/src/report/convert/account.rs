@@ -42,6 +42,7 @@ pub(super) fn message(account: &Account) -> inventory::Account {
         account_expire_time: account.account_expire_time.map(time),
         password_warn_days: account.password_warn_days,
         password_lock_days: account.password_lock_days,
+        ssh_login: account.is_ssh_login,
     }
 }
 

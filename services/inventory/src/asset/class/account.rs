@@ -24,7 +24,7 @@ const GROUPS: usize = 256;
 /// Most keys.
 const KEYS: usize = 200;
 
-static COLUMNS: [Own; 23] = [
+static COLUMNS: [Own; 24] = [
     steady("name"),
     steady("uid"),
     steady("gid"),
@@ -48,6 +48,7 @@ static COLUMNS: [Own; 23] = [
     steady("account_expires_at"),
     steady("password_warn_days"),
     steady("password_lock_days"),
+    steady("ssh_login"),
 ];
 
 const FIRST_SEEN: Order = Order { index: "asset_account_first_seen", column: "first_seen_at", of: Of::Moment };
@@ -121,6 +122,8 @@ pub struct Model {
     pub password_warn_days: Option<u32>,
     /// Days from the password's expiry until the account is locked.
     pub password_lock_days: Option<u32>,
+    /// Whether sshd lets it in.
+    pub ssh_login: Option<bool>,
 }
 
 /// It refers to nothing.
@@ -232,6 +235,7 @@ impl Class for Account {
         sink.time(instant(a.account_expire_time));
         sink.number(a.password_warn_days);
         sink.number(a.password_lock_days);
+        sink.flag(a.ssh_login);
     }
 
     fn load(&self, row: &QueryResult) -> Result<Item, DbErr> {
@@ -260,6 +264,7 @@ impl Class for Account {
             account_expire_time: m.account_expires_at.map(timestamp),
             password_warn_days: m.password_warn_days,
             password_lock_days: m.password_lock_days,
+            ssh_login: m.ssh_login,
         }))
     }
 
@@ -299,6 +304,9 @@ impl Class for Account {
         }
         if let Some(enabled) = q.enabled {
             plan = plan.and(Column::Enabled.eq(enabled));
+        }
+        if let Some(ssh_login) = q.ssh_login {
+            plan = plan.and(Column::SshLogin.eq(ssh_login));
         }
         let last_login = within("query.account.last_login", q.last_login_from, q.last_login_until, violations);
         plan.span("last_login_at", last_login)
