@@ -1,5 +1,6 @@
 //! Real servers are found, with what they themselves say of them.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use cwpp_collector::class::Class;
@@ -94,6 +95,8 @@ fn a_running_mariadb_is_found_with_its_version_port_user_and_folders() {
     assert_eq!(database["pid"], server.pid());
     assert_eq!(database["config_path"], server.at("my.cnf").as_str());
     assert_eq!(database["data_path"], server.at("data").as_str());
+    let mode = std::fs::metadata(server.at("data")).unwrap().permissions().mode();
+    assert_eq!(database["data_permission"], format!("{:04o}", mode & 0o7777));
     assert_eq!(database["error_log_path"], server.at("error.log").as_str());
 }
 

@@ -312,6 +312,10 @@ fn databases_are_read_in_the_format_of_each() {
         });
     let host = running(host, 30, "/usr/bin/mongod", &["/usr/bin/mongod", "--config", "/etc/mongod.conf"]);
     let host = running(host, 40, "/usr/bin/memcached", &["memcached", "-p11299", "-l", "127.0.0.1"]);
+    // The folder of one can be seen.
+    let data = host.path().join("var/lib/postgresql/15/main");
+    std::fs::create_dir_all(&data).unwrap();
+    std::fs::set_permissions(&data, std::os::unix::fs::PermissionsExt::from_mode(0o2750)).unwrap();
     // Their open files cannot be seen, as if another user looked.
     for pid in [20, 30, 40] {
         std::fs::remove_dir_all(host.path().join(format!("proc/{pid}/fd"))).unwrap();
@@ -330,6 +334,8 @@ fn databases_are_read_in_the_format_of_each() {
         (databases[0].version.as_deref(), databases[0].log_path.as_deref()),
         (Some("6.0.5"), Some("/var/log/mongod.log"))
     );
+    let permissions: Vec<_> = databases.iter().map(|database| database.data_permission.as_deref()).collect();
+    assert_eq!(permissions, [None, None, Some("2750")]);
     // A worker is no instance of its own.
     let postgres =
         software(&host.read(Class::SoftwareApplication)).into_iter().find(|s| s.name == "PostgreSQL").unwrap();

@@ -82,6 +82,7 @@ fn database_instance() -> Vec<Migration> {
                 .varchar("package_name", 255)
                 .varchar("container_id", 64)
                 .bool("escaped")
+                .varchar("data_permission", 15)
                 .key(&KEY),
         ),
         // Serves the list of all, oldest first.

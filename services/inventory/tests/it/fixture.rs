@@ -151,6 +151,7 @@ pub(crate) fn varied(class: AssetClass, Which { n, steady, volatile }: Which) ->
             package_name: format!("package-name-{steady:03}"),
             container_id: format!("container-id-{steady:03}"),
             escaped: steady.is_multiple_of(2),
+            data_permission: format!("{steady:04o}"),
         }),
         AssetClass::WebApplication => Item::WebApplication(WebApplication {
             name: format!("name-{n:03}"),

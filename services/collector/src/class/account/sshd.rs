@@ -116,20 +116,20 @@ impl Sshd {
 
     /// The arguments of the first of these keywords: of a `Match` that holds, else of those for all.
     fn first(&self, subject: Subject<'_>, keys: &[&str]) -> Option<&[String]> {
-        self.of(subject, keys, true).next().or_else(|| self.of(subject, keys, false).next())
+        [true, false].into_iter().find_map(|matched| self.of(subject, keys, matched).first().copied())
     }
 
     /// The arguments of a keyword whose lines add up; those of a `Match` take the place of those for all.
     fn all(&self, subject: Subject<'_>, key: &str) -> Vec<&str> {
-        let all = |matched| self.of(subject, &[key], matched).flatten().map(String::as_str).collect::<Vec<_>>();
-        Some(all(true)).filter(|found| !found.is_empty()).unwrap_or_else(|| all(false))
+        let all = |matched| self.of(subject, &[key], matched).into_iter().flatten().map(String::as_str).collect();
+        [true, false].into_iter().map(all).find(|found: &Vec<&str>| !found.is_empty()).unwrap_or_default()
     }
 
-    fn of<'a>(&'a self, subject: Subject<'a>, keys: &'a [&str], matched: bool) -> impl Iterator<Item = &'a [String]> {
-        let blocks = self.blocks.iter().filter(move |block| block.criteria.is_empty() != matched);
-        let holding = blocks.filter(move |block| block.criteria.iter().all(|(name, list)| holds(subject, name, list)));
+    fn of(&self, subject: Subject<'_>, keys: &[&str], matched: bool) -> Vec<&[String]> {
+        let blocks = self.blocks.iter().filter(|block| block.criteria.is_empty() != matched);
+        let holding = blocks.filter(|block| block.criteria.iter().all(|(name, list)| holds(subject, name, list)));
         let directives = holding.flat_map(|block| &block.directives);
-        directives.filter(move |(key, _)| keys.contains(&key.as_str())).map(|(_, words)| words.as_slice())
+        directives.filter(|(key, _)| keys.contains(&key.as_str())).map(|(_, words)| words.as_slice()).collect()
     }
 }
 

@@ -4,6 +4,7 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +72,9 @@ pub struct DatabaseInstance {
     /// The folder of its data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_path: Option<String>,
+    /// The permission bits of that folder in octal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_permission: Option<String>,
     /// The path of its log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_path: Option<String>,
@@ -177,6 +181,8 @@ fn database_of(
         let path = if value.starts_with('/') { value } else { format!("{}/{value}", base.trim_end_matches('/')) };
         Some(if path.len() > 1 { path.trim_end_matches('/').to_owned() } else { path })
     };
+    let data_path = path(&database.data);
+    let data = data_path.as_deref().and_then(|path| instance.view.metadata(path).ok());
     let mut fields = Fields { escaped: instance.escaped, truncated: Vec::new() };
     let mut cut = |name: &str, value: Option<String>, limit: usize| fields.optional(name, value.as_deref(), limit);
     DatabaseInstance {
@@ -187,7 +193,8 @@ fn database_of(
         user: cut("user", host.user_of(instance), TEXT_CAP),
         bin_path: cut("bin_path", instance.exe.clone(), PATH_CAP),
         config_path: cut("config_path", config, PATH_CAP),
-        data_path: cut("data_path", path(&database.data), PATH_CAP),
+        data_path: cut("data_path", data_path, PATH_CAP),
+        data_permission: data.map(|data| format!("{:04o}", data.permissions().mode() & 0o7777)),
         log_path: cut("log_path", path(&database.log), PATH_CAP),
         error_log_path: cut("error_log_path", path(&database.error_log), PATH_CAP),
         plugin_path: cut("plugin_path", path(&database.plugins), PATH_CAP),

@@ -47,5 +47,6 @@ pub(super) fn message(database: &DatabaseInstance) -> inventory::DatabaseInstanc
         package_name: database.package.clone().unwrap_or_default(),
         container_id: database.container_id.clone().unwrap_or_default(),
         escaped: database.escaped,
+        data_permission: database.data_permission.clone().unwrap_or_default(),
     }
 }

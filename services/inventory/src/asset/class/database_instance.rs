@@ -16,7 +16,7 @@ use crate::asset::natural_key::NaturalKey;
 use crate::asset::row::Sink;
 use crate::keyset::Of;
 
-static COLUMNS: [Own; 17] = [
+static COLUMNS: [Own; 18] = [
     steady("kind"),
     steady("version"),
     steady("bind_address"),
@@ -34,6 +34,7 @@ static COLUMNS: [Own; 17] = [
     steady("package_name"),
     steady("container_id"),
     steady("escaped"),
+    steady("data_permission"),
 ];
 
 const FIRST_SEEN: Order =
@@ -95,6 +96,8 @@ pub struct Model {
     pub container_id: String,
     /// Whether a text held bytes that are no UTF-8.
     pub escaped: bool,
+    /// Permission bits of the folder of its data in octal.
+    pub data_permission: String,
 }
 
 /// It refers to nothing.
@@ -157,6 +160,7 @@ impl Class for DatabaseInstance {
         check.command(&mut a.command_line);
         check.clip(&mut a.package_name, 255);
         check.clip(&mut a.container_id, 64);
+        check.clip(&mut a.data_permission, 15);
     }
 
     fn natural_key(&self, item: &Item, key: &mut NaturalKey) {
@@ -186,6 +190,7 @@ impl Class for DatabaseInstance {
         sink.text(&a.package_name);
         sink.text(&a.container_id);
         sink.flag(Some(a.escaped));
+        sink.text(&a.data_permission);
     }
 
     fn load(&self, row: &QueryResult) -> Result<Item, DbErr> {
@@ -208,6 +213,7 @@ impl Class for DatabaseInstance {
             package_name: m.package_name,
             container_id: m.container_id,
             escaped: m.escaped,
+            data_permission: m.data_permission,
         }))
     }
 
