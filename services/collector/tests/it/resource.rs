@@ -141,6 +141,7 @@ fn each_address_is_its_interfaces() {
     assert!(of(&all, ResourceKind::DiskPartition).iter().all(|disk| disk.size_bytes.is_none()));
     let hardware = of(&all, ResourceKind::Hardware)[0];
     assert_eq!((hardware.cpu_model.as_deref(), hardware.cpu_count), (Some("CPU X"), Some(2)));
+    assert_eq!((hardware.partition_count, interfaces[0].partition_count), (Some(3), None));
     assert_eq!(
         (hardware.size_bytes, hardware.used_bytes, hardware.swap_bytes),
         (Some(1_024_000), Some(614_400), Some(51_200))

@@ -42,6 +42,7 @@ fn resource() -> Vec<Migration> {
                 .varchar("product_name", 255)
                 .varchar("serial_number", 255)
                 .bool("escaped")
+                .unsigned("partition_count")
                 .key(&KEY),
         ),
         // Serves the list of all, oldest first.
@@ -57,6 +58,13 @@ fn resource() -> Vec<Migration> {
             "asset_resource_name",
             TABLE,
             &["app_id", "name", "machine_id", "item_key"],
+        ),
+        // Serves the order by number of partitions.
+        Migration::index(
+            "2004_asset_resource_partition_count",
+            "asset_resource_partition_count",
+            TABLE,
+            &["app_id", "partition_count", "machine_id", "item_key"],
         ),
     ]
 }

@@ -79,6 +79,7 @@ pub(crate) fn varied(class: AssetClass, Which { n, steady, volatile }: Which) ->
             product_name: format!("product-name-{steady:03}"),
             serial_number: format!("serial-number-{steady:03}"),
             escaped: steady.is_multiple_of(2),
+            partition_count: steady,
         }),
         AssetClass::ListeningPort => Item::ListeningPort(ListeningPort {
             protocol: TransportProtocol::Tcp.into(),
@@ -326,6 +327,7 @@ pub(crate) fn questions(class: AssetClass) -> Vec<(Query, &'static str)> {
                 (by(Driving::Name(prefix("name-001"))), "asset_resource_name"),
                 (order(ResourceOrder::FirstSeenTime), "asset_resource_first_seen"),
                 (order(ResourceOrder::Name), "asset_resource_name"),
+                (order(ResourceOrder::PartitionCount), "asset_resource_partition_count"),
             ]
         }
         AssetClass::ListeningPort => {

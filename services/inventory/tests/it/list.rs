@@ -100,6 +100,26 @@ both! {
         assert_eq!(w.list(request).await.0, []);
     }
 
+    async fn machines_come_by_the_number_of_their_partitions(w: World) {
+        let tenant = w.tenant().await;
+        let resource = |kind: ResourceKind, partition_count| {
+            let resource = Resource { kind: kind.into(), partition_count, ..Default::default() };
+            AssetItem { item: Some(Item::Resource(resource)) }
+        };
+        for partitions in [2, 11, 1] {
+            let host = w.host(&tenant, &format!("disks-{partitions}")).await;
+            let items = [resource(ResourceKind::Hardware, partitions), resource(ResourceKind::DiskPartition, 0)];
+            w.report(&host, &[AssetClass::Resource], &items).await;
+        }
+        for (descending, expected) in [(false, ["disks-1", "disks-2", "disks-11"]), (true, ["disks-11", "disks-2", "disks-1"])] {
+            let order = ResourceOrder::PartitionCount.into();
+            let query = Query::Resource(ResourceQuery { kind: ResourceKind::Hardware.into(), order, ..Default::default() });
+            let (rows, _) = w.list(ListAssetsRequest { descending, ..small(ask(tenant.app_id, query), 1) }).await;
+            let names: Vec<_> = rows.into_iter().map(|row| row.host.unwrap().name).collect();
+            assert_eq!(names, expected);
+        }
+    }
+
     async fn absent_values_come_first_and_backwards_last(w: World) {
         let tenant = w.tenant().await;
         let host = w.host(&tenant, "web-1").await;

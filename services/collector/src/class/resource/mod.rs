@@ -69,6 +69,9 @@ pub struct Resource {
     /// How many logical processors there are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_count: Option<u32>,
+    /// How many partitions are mounted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition_count: Option<u32>,
     /// Size of the swap space in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap_bytes: Option<u64>,
@@ -99,6 +102,10 @@ pub(super) fn read(root: &Root) -> ClassSnapshot {
             all.extend(interfaces);
             all.sort_by(|a, b| key(a).cmp(&key(b)));
             all.dedup_by(|a, b| key(a) == key(b));
+            let partitions = all.iter().filter(|one| one.kind == ResourceKind::DiskPartition).count();
+            for hardware in all.iter_mut().filter(|one| one.kind == ResourceKind::Hardware) {
+                hardware.partition_count = u32::try_from(partitions).ok();
+            }
             snapshot.fill(all.into_iter().map(|resource| Item::Resource(Box::new(resource))).collect());
             snapshot
         }

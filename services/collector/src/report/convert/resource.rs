@@ -27,5 +27,6 @@ pub(super) fn message(resource: &Resource) -> inventory::Resource {
         product_name: resource.product_name.clone().unwrap_or_default(),
         serial_number: resource.serial_number.clone().unwrap_or_default(),
         escaped: resource.escaped,
+        partition_count: resource.partition_count.unwrap_or(0),
     }
 }

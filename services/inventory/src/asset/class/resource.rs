@@ -16,7 +16,7 @@ use crate::asset::natural_key::NaturalKey;
 use crate::asset::row::Sink;
 use crate::keyset::Of;
 
-static COLUMNS: [Own; 18] = [
+static COLUMNS: [Own; 19] = [
     steady("kind"),
     steady("name"),
     steady("mount_path"),
@@ -35,11 +35,14 @@ static COLUMNS: [Own; 18] = [
     steady("product_name"),
     steady("serial_number"),
     steady("escaped"),
+    steady("partition_count"),
 ];
 
 const FIRST_SEEN: Order = Order { index: "asset_resource_first_seen", column: "first_seen_at", of: Of::Moment };
 const NAME: Order = Order { index: "asset_resource_name", column: "name", of: Of::Text };
-static ORDERS: [Order; 2] = [FIRST_SEEN, NAME];
+const PARTITIONS: Order =
+    Order { index: "asset_resource_partition_count", column: "partition_count", of: Of::Unsigned };
+static ORDERS: [Order; 3] = [FIRST_SEEN, NAME, PARTITIONS];
 
 /// Resources of a machine, as stored.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -96,6 +99,8 @@ pub struct Model {
     pub serial_number: String,
     /// Whether a text held bytes that are no UTF-8.
     pub escaped: bool,
+    /// How many partitions the machine has mounted; of the hardware.
+    pub partition_count: u32,
 }
 
 /// It refers to nothing.
@@ -187,6 +192,7 @@ impl Class for Resource {
         sink.text(&a.product_name);
         sink.text(&a.serial_number);
         sink.flag(Some(a.escaped));
+        sink.unsigned(a.partition_count);
     }
 
     fn load(&self, row: &QueryResult) -> Result<Item, DbErr> {
@@ -210,6 +216,7 @@ impl Class for Resource {
             product_name: m.product_name,
             serial_number: m.serial_number,
             escaped: m.escaped,
+            partition_count: m.partition_count,
         }))
     }
 
@@ -227,6 +234,7 @@ impl Class for Resource {
         };
         plan.order(q.order, q.driving.is_some(), "query.resource.order", violations, |order| match order {
             ResourceOrder::Name => NAME,
+            ResourceOrder::PartitionCount => PARTITIONS,
             _ => FIRST_SEEN,
         });
         if enumerated::<ResourceKind>("query.resource.kind", q.kind, violations) {
