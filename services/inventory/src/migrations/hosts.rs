@@ -308,6 +308,7 @@ fn kernel_module() -> Vec<Migration> {
                 .json("used_by")
                 .json("parameters")
                 .bool("escaped")
+                .unsigned("dependency_count")
                 .key(&KEY),
         ),
         // Serves the list of all, oldest first.
@@ -330,6 +331,13 @@ fn kernel_module() -> Vec<Migration> {
             "asset_kernel_module_size",
             TABLE,
             &["app_id", "size_bytes", "machine_id", "item_key"],
+        ),
+        // Serves the order by number of modules that it needs.
+        Migration::index(
+            "3305_asset_kernel_module_dependency_count",
+            "asset_kernel_module_dependency_count",
+            TABLE,
+            &["app_id", "dependency_count", "machine_id", "item_key"],
         ),
     ]
 }

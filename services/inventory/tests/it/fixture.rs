@@ -266,7 +266,7 @@ pub(crate) fn varied(class: AssetClass, Which { n, steady, volatile }: Which) ->
             version: format!("version-{steady:03}"),
             size_bytes: steady,
             use_count: Some(volatile),
-            dependencies: vec!["one".into(), format!("{steady}")],
+            dependencies: (0..=steady % 3).map(|one| format!("{one} of {steady}")).collect(),
             used_by: vec!["one".into(), format!("{volatile}")],
             parameters: vec![ModuleParameter { name: format!("name-{volatile}"), value: "value".into() }],
             escaped: steady.is_multiple_of(2),
@@ -526,6 +526,7 @@ pub(crate) fn questions(class: AssetClass) -> Vec<(Query, &'static str)> {
                 (order(KernelModuleOrder::FirstSeenTime), "asset_kernel_module_first_seen"),
                 (order(KernelModuleOrder::Name), "asset_kernel_module_name"),
                 (order(KernelModuleOrder::SizeBytes), "asset_kernel_module_size"),
+                (order(KernelModuleOrder::DependencyCount), "asset_kernel_module_dependency_count"),
             ]
         }
         AssetClass::SystemPackage => {

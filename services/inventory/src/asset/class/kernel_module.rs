@@ -16,7 +16,7 @@ use crate::asset::natural_key::NaturalKey;
 use crate::asset::row::Sink;
 use crate::keyset::Of;
 
-static COLUMNS: [Own; 10] = [
+static COLUMNS: [Own; 11] = [
     steady("name"),
     steady("description"),
     steady("path"),
@@ -27,12 +27,15 @@ static COLUMNS: [Own; 10] = [
     volatile("used_by"),
     volatile("parameters"),
     steady("escaped"),
+    steady("dependency_count"),
 ];
 
 const FIRST_SEEN: Order = Order { index: "asset_kernel_module_first_seen", column: "first_seen_at", of: Of::Moment };
 const NAME: Order = Order { index: "asset_kernel_module_name", column: "name", of: Of::Text };
 const SIZE: Order = Order { index: "asset_kernel_module_size", column: "size_bytes", of: Of::Unsigned };
-static ORDERS: [Order; 3] = [FIRST_SEEN, NAME, SIZE];
+const DEPENDENCIES: Order =
+    Order { index: "asset_kernel_module_dependency_count", column: "dependency_count", of: Of::Unsigned };
+static ORDERS: [Order; 4] = [FIRST_SEEN, NAME, SIZE, DEPENDENCIES];
 
 /// Kernel modules of a machine, as stored.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -73,6 +76,8 @@ pub struct Model {
     pub parameters: Json,
     /// Whether a text held bytes that are no UTF-8.
     pub escaped: bool,
+    /// How many modules it needs.
+    pub dependency_count: u32,
 }
 
 /// It refers to nothing.
@@ -164,6 +169,7 @@ impl Class for KernelModule {
         sink.texts(&a.used_by);
         sink.records(&a.parameters.iter().map(module_parameter_texts).collect::<Vec<_>>());
         sink.flag(Some(a.escaped));
+        sink.unsigned(u32::try_from(a.dependencies.len()).unwrap_or(u32::MAX));
     }
 
     fn load(&self, row: &QueryResult) -> Result<Item, DbErr> {
@@ -197,6 +203,7 @@ impl Class for KernelModule {
         plan.order(q.order, q.driving.is_some(), "query.kernel_module.order", violations, |order| match order {
             KernelModuleOrder::Name => NAME,
             KernelModuleOrder::SizeBytes => SIZE,
+            KernelModuleOrder::DependencyCount => DEPENDENCIES,
             _ => FIRST_SEEN,
         });
         if same("query.kernel_module.version", &q.version, violations) {
