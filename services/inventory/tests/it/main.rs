@@ -21,6 +21,7 @@ mod property;
 mod removal;
 mod report;
 mod residual;
+mod text;
 mod top;
 mod unread;
 mod version;
