@@ -5,19 +5,47 @@ use std::time::Duration;
 
 use cwpp_access::{Job, SystemScope};
 use cwpp_contracts::common::v1::Page;
-use cwpp_contracts::inventory::v1::{AssetClass, AssetItem, ListTopValuesRequest, ValueOrder};
+use cwpp_contracts::inventory::v1::{Asset, AssetClass, AssetItem, ListTopValuesRequest, ValueOrder};
 use cwpp_inventory::asset::class::{self, by_number};
 use cwpp_inventory::asset::{count, fold, remove, store};
 use cwpp_storage::Db;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, Value};
 use uuid::Uuid;
 
-use crate::fixture::item;
+use crate::fixture::{Which, item, varied};
 use crate::property::runner;
 use crate::world::*;
 
-const CLASSES: [AssetClass; 2] = [AssetClass::Account, AssetClass::SystemPackage];
+/// Every class.
+fn classes() -> Vec<AssetClass> {
+    class::CLASSES.iter().map(|class| class.class()).collect()
+}
+
+/// What is counted of an asset: the field of the counted column's name, as text or digits.
+fn value(pool: &DescriptorPool, class: AssetClass, asset: &Asset) -> String {
+    let whole = pool.get_message_by_name("cwpp.inventory.v1.AssetItem").unwrap();
+    let bytes = asset.item.as_ref().unwrap().encode_to_vec();
+    let whole = DynamicMessage::decode(whole, &bytes[..]).unwrap();
+    let (_, item) = whole.fields().next().unwrap();
+    let field = item.as_message().unwrap().get_field_by_name(by_number(class as i32).unwrap().counted()).unwrap();
+    match &*field {
+        Value::String(text) => text.clone(),
+        Value::U32(number) => number.to_string(),
+        Value::EnumNumber(number) => number.to_string(),
+        other => panic!("{class:?} counts {other:?}"),
+    }
+}
+
+/// An item of a class, with fewer values to count than keys where that may be.
+fn some_item(class: AssetClass, n: u32, steady: u32) -> AssetItem {
+    match class {
+        AssetClass::SystemPackage => package(&format!("p{}", n % 4), &format!("{}", n / 4)),
+        class => varied(class, Which { n, steady, volatile: 0 }),
+    }
+}
 
 fn some(seed: u64, round: u64) -> Vec<AssetItem> {
     let number = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(round * 1_442_695_040_888_963_407) >> 59;
@@ -38,18 +66,20 @@ struct Counted {
 
 /// Counts the rows that the lists show.
 async fn recount(w: &World, hosts: &[Host], class: AssetClass) -> Counted {
+    let pool = DescriptorPool::decode(cwpp_contracts::FILE_DESCRIPTOR_SET).unwrap();
     let mut counted = Counted::default();
     let midnight = w.clock.now().timestamp() / 86_400 * 86_400;
     for host in hosts {
-        let mut names = BTreeSet::new();
+        let mut values = BTreeSet::new();
         for asset in w.stored(host, class).await {
             counted.total.0 += 1;
             counted.today += u64::from(asset.first_seen_time.unwrap().seconds >= midnight);
-            counted.values.entry(name(&asset)).or_default().0 += 1;
-            names.insert(name(&asset));
+            let value = value(&pool, class, &asset);
+            counted.values.entry(value.clone()).or_default().0 += 1;
+            values.insert(value);
         }
-        for name in names {
-            counted.values.entry(name).or_default().1 += 1;
+        for value in values {
+            counted.values.entry(value).or_default().1 += 1;
         }
         // A machine counts from its first report of the class on, also with none.
         counted.total.1 += w.count(host.app_id, &host.id, class).await.1;
@@ -83,8 +113,9 @@ async fn top(w: &World, tenant: &Tenant, class: AssetClass, order: ValueOrder) -
     .await
 }
 
-async fn agree(w: &World, db: &Db, tenant: &Tenant, hosts: &[Host], what: &str) {
-    for class in CLASSES {
+/// Holds these classes against what the lists show, and all against the service's own recount.
+async fn agree(w: &World, db: &Db, tenant: &Tenant, hosts: &[Host], classes: &[AssetClass], what: &str) {
+    for &class in classes {
         let wanted = recount(w, hosts, class).await;
         assert_eq!(counted(w, db, tenant, class).await, wanted, "{class:?} {what}");
         let values = wanted.values.into_iter().map(|(value, (items, machines))| (value, machines as u64, items as u64));
@@ -97,15 +128,18 @@ async fn agree(w: &World, db: &Db, tenant: &Tenant, hosts: &[Host], what: &str) 
     assert_eq!(check.differences, [], "{what}");
 }
 
-/// What happens to a machine, or to the counts.
+/// The numbers of the items of a report, each with its variant.
+type Items = BTreeMap<u32, u32>;
+
+/// What happens to a machine, or to the counts. Classes are told by their place in the registry.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A report of accounts by name and packages by name and version.
-    Report(usize, BTreeSet<u8>, BTreeSet<(u8, u8)>),
-    /// Items are removed: those of the report's keys whose number is divisible by this.
-    Remove(usize, usize),
-    /// A class of the machine is deleted (packages, or else accounts), this many rows a transaction.
-    Empty(usize, bool, usize),
+    /// A report of some classes.
+    Report(usize, BTreeMap<usize, Items>),
+    /// Items of some classes are removed: every so many.
+    Remove(usize, BTreeSet<usize>, usize),
+    /// A class of the machine is deleted, this many rows a transaction.
+    Empty(usize, usize, usize),
     /// The machine is removed, this many rows a transaction.
     Forget(usize, usize),
     Fold,
@@ -113,13 +147,15 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let accounts = prop::collection::btree_set(0..8u8, 0..8);
-    let packages = prop::collection::btree_set((0..5u8, 0..4u8), 0..14);
+    let class = 0..class::CLASSES.len();
+    let items = prop::collection::btree_map(0..16u32, 0..4u32, 0..14);
+    let report = prop::collection::btree_map(class.clone(), items, 1..5);
+    let some = prop::collection::btree_set(class.clone(), 1..5);
     prop_oneof![
-        6 => (0..3usize, accounts, packages).prop_map(|(host, a, p)| Step::Report(host, a, p)),
-        2 => (0..3usize, 1..4usize).prop_map(|(host, every)| Step::Remove(host, every)),
-        1 => (0..3usize, any::<bool>(), 1..9usize).prop_map(|(host, packages, most)| Step::Empty(host, packages, most)),
-        1 => (0..3usize, 1..9usize).prop_map(|(host, most)| Step::Forget(host, most)),
+        6 => (0..3usize, report).prop_map(|(host, items)| Step::Report(host, items)),
+        2 => (0..3usize, some, 1..4usize).prop_map(|(host, classes, every)| Step::Remove(host, classes, every)),
+        1 => (0..3usize, class, 1..9usize).prop_map(|(host, class, most)| Step::Empty(host, class, most)),
+        1 => (0..3usize, 5..60usize).prop_map(|(host, most)| Step::Forget(host, most)),
         2 => Just(Step::Fold),
         1 => Just(Step::Night),
     ]
@@ -137,58 +173,76 @@ both! {
         let tenant = w.tenant().await;
         let neighbour = w.tenant().await;
         let other = w.host(&neighbour, "other").await;
-        calm.report(&other, &CLASSES, &[account("a1", 1), package("p1", "1")]).await;
+        let classes = classes();
+        let all = |upto: u32| -> Vec<AssetItem> {
+            classes.iter().flat_map(|class| (0..upto).map(|n| some_item(*class, n, n))).collect()
+        };
+        calm.report(&other, &classes, &all(1)).await;
         let mut hosts = Vec::new();
         for n in 0..3 {
             hosts.push(w.host(&tenant, &format!("host-{n}")).await);
+            calm.report(&hosts[n], &classes, &all(3 * n as u32)).await;
         }
         let db = w.db().await;
+        agree(&calm, &db, &tenant, &hosts, &classes, "at the beginning").await;
         let mut runner = runner();
         for round in 0..40 {
             let step = step().new_tree(&mut runner).unwrap().current();
+            // What a step has to do with: the other classes are recounted by the service alone.
+            let of = |places: &mut dyn Iterator<Item = &usize>| places.map(|at| classes[*at]).collect::<Vec<_>>();
+            let touched = match &step {
+                Step::Report(_, items) => of(&mut items.keys()),
+                Step::Remove(_, places, _) => of(&mut places.iter()),
+                Step::Empty(_, place, _) => vec![classes[*place]],
+                Step::Forget(..) | Step::Night => classes.clone(),
+                Step::Fold => of(&mut [round % 16, (round + 5) % 16, (round + 10) % 16].iter()),
+            };
             match &step {
-                Step::Report(host, accounts, packages) => {
-                    let mut items: Vec<_> = accounts.iter().map(|n| account(&format!("a{n}"), 7)).collect();
-                    items.extend(packages.iter().map(|(name, version)| package(&format!("p{name}"), &version.to_string())));
-                    calm.report(&hosts[*host], &CLASSES, &items).await;
+                Step::Report(host, items) => {
+                    let items: Vec<_> = items
+                        .iter()
+                        .flat_map(|(at, items)| items.iter().map(|(n, steady)| some_item(classes[*at], *n, *steady)))
+                        .collect();
+                    calm.report(&hosts[*host], &touched, &items).await;
                 }
-                Step::Remove(host, every) => {
+                Step::Remove(host, _, every) => {
                     let (id, scope) = (Uuid::parse_str(&hosts[*host].id).unwrap(), scope(&tenant));
-                    for class in CLASSES {
-                        let keys: Vec<_> = keys(&db, &tenant, id, class).await.into_iter().step_by(*every).collect();
-                        let (class, keys) = (by_number(class as i32).unwrap(), &keys);
+                    for class in &touched {
+                        let keys: Vec<_> = keys(&db, &tenant, id, *class).await.into_iter().step_by(*every).collect();
+                        let (class, keys) = (by_number(*class as i32).unwrap(), &keys);
                         let removed = db.write(&scope, |tx| async move { remove::items(&tx, id, class, keys).await });
                         assert_eq!(removed.await.unwrap().len(), keys.len());
                         let again = db.write(&scope, |tx| async move { remove::items(&tx, id, class, keys).await });
                         assert!(again.await.unwrap().is_empty(), "a repeat removes nothing");
                     }
                 }
-                Step::Empty(host, packages, most) => {
-                    let id = Uuid::parse_str(&hosts[*host].id).unwrap();
-                    let class = by_number(CLASSES[usize::from(*packages)] as i32).unwrap();
+                Step::Empty(host, place, most) => {
+                    let (id, class) = (Uuid::parse_str(&hosts[*host].id).unwrap(), class::CLASSES[*place]);
                     while db.write(&scope(&tenant), |tx| async move { remove::class(&tx, id, class, *most).await }).await.unwrap() == *most {
-                        agree(&calm, &db, &tenant, &hosts, "in the middle of a deletion").await;
+                        agree(&calm, &db, &tenant, &hosts, &touched, "in the middle of a deletion").await;
                     }
                 }
                 Step::Forget(host, most) => {
                     let id = Uuid::parse_str(&hosts[*host].id).unwrap();
+                    let mut classes = classes.iter().cycle();
                     while db.write(&scope(&tenant), |tx| async move { remove::machine(&tx, id, *most).await }).await.unwrap() == 0 {
-                        agree(&calm, &db, &tenant, &hosts, "in the middle of a removal").await;
+                        let class = *classes.next().unwrap();
+                        agree(&calm, &db, &tenant, &hosts, &[class], "in the middle of a removal").await;
                     }
                 }
                 Step::Fold => fold::once(&db, &system()).await.unwrap(),
                 Step::Night => w.clock.advance(Duration::from_secs(20 * 3600)),
             }
-            agree(&calm, &db, &tenant, &hosts, &format!("after step {round}: {step:?}")).await;
+            agree(&calm, &db, &tenant, &hosts, &touched, &format!("after step {round}: {step:?}")).await;
         }
         fold::once(&db, &system()).await.unwrap();
-        agree(&calm, &db, &tenant, &hosts, "after all is folded").await;
+        agree(&calm, &db, &tenant, &hosts, &classes, "after all is folded").await;
         assert!(db.system_read(&system(), |read| async move { count::pending(&read).await }).await.unwrap().is_empty());
         let rows = w.rows(&tenant).await;
         let values: usize = {
             let mut n = 0;
-            for class in CLASSES {
-                n += counted(&calm, &db, &tenant, class).await.values.len();
+            for class in &classes {
+                n += counted(&calm, &db, &tenant, *class).await.values.len();
             }
             n
         };
@@ -312,7 +366,7 @@ both! {
             assert_eq!(w.check(tenant.app_id, false).await.differences, []);
         }
         w.report(&hosts[0], &class, &[package("a", "1")]).await;
-        agree(w, &db, &tenant, &hosts, "at the end").await;
+        agree(w, &db, &tenant, &hosts, &class, "at the end").await;
         db.close().await;
     }
 
