@@ -1,8 +1,9 @@
 //! Ports that are listened on: the kernel's tables of TCP sockets that listen and UDP sockets that are connected to
 //! nobody, and the processes that hold them by their open files.
 //!
-//! The tables are those of the first process's network namespace: a port inside a container's own namespace cannot be
-//! reached by the host's addresses and is left out. A socket that several processes hold stands once for each of their
+//! Each network namespace has tables of its own: the host's are those of the first process, those of containers are read
+//! by the first process that is found in each. A namespace in which no process runs has no port that one listens on. A
+//! socket that several processes hold stands once for each of their
 //! executables, with the process that is the oldest; as an ordinary user the processes of others keep their open files
 //! to themselves, and such a port stands without a process.
 
@@ -83,6 +84,8 @@ pub struct ListeningPort {
     /// Its terminal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub terminal: Option<String>,
+    /// True in a network of its own, as containers have.
+    pub own_network: bool,
     /// True when a field held bytes that are no UTF-8, shown as `\xNN`.
     pub escaped: bool,
     /// The fields that were too long and were cut.
@@ -96,11 +99,12 @@ struct Socket {
     address: IpAddr,
     port: u16,
     inode: u64,
+    own_network: bool,
 }
 
 pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
     let mut snapshot = ClassSnapshot::new(Class::ListeningPort);
-    let sockets = match sockets(host.root(), &mut snapshot) {
+    let mut sockets = match of_host(host.root(), &mut snapshot) {
         Ok(sockets) => sockets,
         Err(e) if e.is_missing() => {
             return ClassSnapshot::failed(Class::ListeningPort, Outcome::NotPresent { reason: e.to_string() });
@@ -109,10 +113,11 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
             return ClassSnapshot::failed(Class::ListeningPort, Outcome::Unreadable { reason: e.to_string() });
         }
     };
+    sockets.extend(of_others(host, &mut snapshot));
     let inodes: HashSet<u64> = sockets.iter().map(|socket| socket.inode).filter(|&inode| inode != 0).collect();
     let holders = holders(host, &inodes, &mut snapshot);
     let described = describe(host, &holders);
-    let mut ports: BTreeMap<(TransportProtocol, IpAddr, u16, Option<String>), ListeningPort> = BTreeMap::new();
+    let mut ports = BTreeMap::new();
     for socket in &sockets {
         let holding = holders.get(&socket.inode).map_or(&[][..], Vec::as_slice);
         let described = holding.iter().filter_map(|process| described.get(&process.pid));
@@ -122,7 +127,8 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
         }
         for port in found {
             // The holders come oldest first; of one executable the first stays.
-            let key = (port.protocol, port.bind_address, port.port, port.process_path.clone());
+            let container = port.container_id.clone().filter(|_| port.own_network);
+            let key = (port.protocol, port.bind_address, port.port, port.process_path.clone(), container);
             ports.entry(key).or_insert(port);
         }
     }
@@ -130,8 +136,40 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
     snapshot
 }
 
-/// Reads the four tables. A host without IPv6 has two of them.
-fn sockets(root: &Root, snapshot: &mut ClassSnapshot) -> Result<Vec<Socket>, ReadError> {
+/// Reads the tables of the host's own network. The first process lives in it, the collector perhaps in its pod's.
+fn of_host(root: &Root, snapshot: &mut ClassSnapshot) -> Result<Vec<Socket>, ReadError> {
+    sockets(root, &["/proc/1/net", "/proc/net"], false, snapshot)
+}
+
+/// Reads the tables of all other networks.
+fn of_others(host: &Host<'_>, snapshot: &mut ClassSnapshot) -> Vec<Socket> {
+    let network = |process: &str| host.root().read_link(&format!("/proc/{process}/ns/net")).ok();
+    let host_network = network("1").or_else(|| network("self"));
+    let (Ok(processes), Some(own)) = (host.processes(), host_network) else { return Vec::new() };
+    let (mut seen, mut found) = (HashSet::from([own]), Vec::new());
+    for process in processes.iter().filter(|process| !process.is_kernel) {
+        let Some(network) = network(&process.pid.to_string()).filter(|network| !seen.contains(network)) else {
+            continue;
+        };
+        match sockets(host.root(), &[&format!("/proc/{}/net", process.pid)], true, snapshot) {
+            Ok(sockets) => found.extend(sockets),
+            // Ended meanwhile: another process may be in the same one.
+            Err(e) if e.is_missing() => continue,
+            // Without the number, which is another each time.
+            Err(_) => snapshot.unread_sources.push("/proc/*/net of networks of their own".to_owned()),
+        }
+        seen.insert(network);
+    }
+    found
+}
+
+/// Reads the four tables in the first of these folders that has them. A host without IPv6 has two of them.
+fn sockets(
+    root: &Root,
+    folders: &[&str],
+    own_network: bool,
+    snapshot: &mut ClassSnapshot,
+) -> Result<Vec<Socket>, ReadError> {
     let mut sockets = Vec::new();
     for (name, protocol, state) in [
         ("tcp", TransportProtocol::Tcp, LISTEN),
@@ -139,10 +177,12 @@ fn sockets(root: &Root, snapshot: &mut ClassSnapshot) -> Result<Vec<Socket>, Rea
         ("udp", TransportProtocol::Udp, UNCONNECTED),
         ("udp6", TransportProtocol::Udp, UNCONNECTED),
     ] {
-        let read = |path: String| root.read(&path).map(|bytes| (path, bytes));
-        // The first process lives in the host's network namespace, the collector perhaps in its pod's.
-        let table = read(format!("/proc/1/net/{name}")).or_else(|_| read(format!("/proc/net/{name}")));
-        let (path, bytes) = match table {
+        let mut tables = folders.iter().map(|folder| {
+            let path = format!("{folder}/{name}");
+            root.read(&path).map(|bytes| (path, bytes))
+        });
+        let first = tables.next().unwrap_or_else(|| Ok(Default::default()));
+        let (path, bytes) = match first.or_else(|e| tables.next().unwrap_or(Err(e))) {
             Ok(table) => table,
             Err(e) if e.is_missing() && name.ends_with('6') => continue,
             Err(e) => return Err(e),
@@ -150,7 +190,7 @@ fn sockets(root: &Root, snapshot: &mut ClassSnapshot) -> Result<Vec<Socket>, Rea
         for (number, line) in text::lines(&bytes).skip(1).filter(|(_, line)| !line.trim_ascii().is_empty()) {
             match socket(line, protocol) {
                 None => snapshot.skip(&path, number, "malformed"),
-                Some((socket, found)) if found == state => sockets.push(socket),
+                Some((socket, found)) if found == state => sockets.push(Socket { own_network, ..socket }),
                 Some(_) => {}
             }
         }
@@ -167,6 +207,7 @@ fn socket(line: &[u8], protocol: TransportProtocol) -> Option<(Socket, u8)> {
         address: address_of(address)?,
         port: u16::from_str_radix(port, 16).ok()?,
         inode: words.get(9)?.parse().ok()?,
+        own_network: false,
     };
     Some((socket, u8::from_str_radix(words.get(3)?, 16).ok()?))
 }
@@ -267,6 +308,7 @@ fn bare(socket: &Socket) -> ListeningPort {
         container_id: None,
         sha256: None,
         terminal: None,
+        own_network: socket.own_network,
         escaped: false,
         truncated: Vec::new(),
     }

@@ -219,3 +219,68 @@ fn a_table_that_cannot_be_read_is_never_an_empty_one() {
     std::fs::remove_file(without_ipv6.path().join("proc/1/net/tcp6")).unwrap();
     assert_eq!(ports(&without_ipv6.read(Class::ListeningPort)).len(), 3);
 }
+
+#[test]
+fn ports_in_networks_of_their_own_are_found_by_container() {
+    let any = word([0, 0, 0, 0]);
+    let web = Fake { name: b"web", args: &[b"web"], exe: Some("/app/web"), ..Fake::default() };
+    let (one, two) = ("a".repeat(64), "b".repeat(64));
+    let cgroups = [format!("0::/system.slice/docker-{one}.scope"), format!("0::/system.slice/docker-{two}.scope")];
+    let inside =
+        |inode: u64| table(&[line(&format!("{any}:1F90"), "0A", inode), line(&format!("{any}:1F91"), "01", 99)]);
+    let host = tree()
+        .with("proc/30/net/tcp", inside(31))
+        .with("proc/30/net/udp", table(&[]))
+        .with("proc/40/net/tcp", inside(41))
+        .with("proc/40/net/udp", table(&[]))
+        .process(&Fake {
+            args: &[b"/sbin/init"],
+            exe: Some("/sbin/init"),
+            sockets: &[13],
+            network: Some(1),
+            ..Fake::default()
+        })
+        // Its container is in the host's network.
+        .process(&Fake { pid: 9, sockets: &[11], cgroup: &cgroups[0], network: Some(1), ..web.clone() })
+        // The first of its network ended while it was read.
+        .process(&Fake { pid: 29, cgroup: &cgroups[0], network: Some(3), ..web.clone() })
+        .process(&Fake { pid: 30, sockets: &[31], cgroup: &cgroups[0], network: Some(3), ..web.clone() })
+        .process(&Fake { pid: 40, sockets: &[41], cgroup: &cgroups[1], network: Some(4), ..web.clone() })
+        .process(&Fake { pid: 50, network: None, ..web });
+    let snapshot = host.read(Class::ListeningPort);
+    let told: Vec<(u16, Option<u32>, bool, Option<String>)> =
+        ports(&snapshot).into_iter().map(|port| (port.port, port.pid, port.own_network, port.container_id)).collect();
+    let wanted = [
+        (22, Some(1), false, None),
+        (80, Some(9), false, Some(one.clone())),
+        (8080, Some(30), true, Some(one.clone())),
+        (8080, Some(40), true, Some(two)),
+        (80, Some(9), false, Some(one)),
+        (53, None, false, None),
+    ];
+    assert_eq!(told, wanted);
+}
+
+#[test]
+fn a_port_in_a_network_of_its_own_is_found_on_this_host() {
+    if !is_root() {
+        return;
+    }
+    let script = "use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalAddr => '0.0.0.0', LocalPort => 4711, Listen => 1) or die; $| = 1; print \"up\\n\"; <STDIN>";
+    let mut inside = Command::new("unshare")
+        .args(["--net", "perl", "-e", script])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut up = [0; 3];
+    std::io::Read::read_exact(inside.stdout.as_mut().unwrap(), &mut up).unwrap();
+    let found = ports(&read_here(Class::ListeningPort));
+    let mine: Vec<_> = found.iter().filter(|port| port.pid == Some(inside.id())).collect();
+    drop(inside.stdin.take());
+    inside.wait().unwrap();
+    assert_eq!(mine.len(), 1, "{mine:?}");
+    assert_eq!((mine[0].port, mine[0].bind_address.to_string(), mine[0].own_network), (4711, "0.0.0.0".into(), true));
+    assert!(mine[0].command_line.as_deref().unwrap().starts_with("perl -e "));
+    assert!(found.iter().any(|port| !port.own_network) || found.len() == 1);
+}

@@ -23,6 +23,8 @@ pub(crate) struct Fake<'a> {
     pub(crate) tty: i32,
     pub(crate) cgroup: &'a str,
     pub(crate) sockets: &'a [u64],
+    /// The network that it is in; none where that cannot be told.
+    pub(crate) network: Option<u64>,
 }
 
 impl Default for Fake<'_> {
@@ -39,6 +41,7 @@ impl Default for Fake<'_> {
             tty: 0,
             cgroup: "0::/",
             sockets: &[],
+            network: None,
         }
     }
 }
@@ -69,6 +72,10 @@ impl Host {
         fs::write(directory.join("status"), format!("Name:\tx\nUid:\t{ids}\nGid:\t{ids}\n")).unwrap();
         if let Some(exe) = process.exe {
             symlink(std::ffi::OsStr::from_bytes(exe.as_bytes()), directory.join("exe")).unwrap();
+        }
+        if let Some(network) = process.network {
+            fs::create_dir_all(directory.join("ns")).unwrap();
+            symlink(format!("net:[{network}]"), directory.join("ns/net")).unwrap();
         }
         for (number, inode) in process.sockets.iter().enumerate() {
             symlink(format!("socket:[{inode}]"), directory.join(format!("fd/{number}"))).unwrap();

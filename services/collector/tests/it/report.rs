@@ -86,6 +86,17 @@ impl MachineService for Services {
         }))
     }
 
+    async fn list_tags(&self, _: Request<inventory::ListTagsRequest>) -> Answer<inventory::ListTagsResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn list_machine_days(
+        &self,
+        _: Request<inventory::ListMachineDaysRequest>,
+    ) -> Answer<inventory::ListMachineDaysResponse> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn get_machine(&self, _: Request<inventory::GetMachineRequest>) -> Answer<inventory::GetMachineResponse> {
         Err(Status::unimplemented(""))
     }

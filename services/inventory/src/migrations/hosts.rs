@@ -93,6 +93,7 @@ fn listening_port() -> Vec<Migration> {
                 .bool("escaped")
                 .bytes("sha256", 32)
                 .varchar("terminal", 63)
+                .bool("own_network")
                 .key(&KEY),
         ),
         // Serves the list of all, oldest first.

@@ -96,10 +96,11 @@ pub(crate) fn varied(class: AssetClass, Which { n, steady, volatile }: Which) ->
             start_time: seconds(volatile),
             package_name: format!("package-name-{steady:03}"),
             package_version: format!("package-version-{steady:03}"),
-            container_id: format!("container-id-{steady:03}"),
+            container_id: format!("container-id-{n:03}"),
             escaped: steady.is_multiple_of(2),
             sha256: vec![steady as u8; 32],
             terminal: format!("terminal-{steady:03}"),
+            own_network: n % 2 == 1,
         }),
         AssetClass::SoftwareApplication => Item::SoftwareApplication(SoftwareApplication {
             kind: [ApplicationKind::Operations, ApplicationKind::Database][(steady % 2) as usize].into(),
@@ -583,6 +584,8 @@ pub(crate) fn narrowed(query: &Query) -> Query {
             group_name: "group-name-000".into(),
             started_from: seconds(0),
             started_until: seconds(1),
+            own_network: Some(true),
+            container_id: "container-id-001".into(),
             ..q
         }),
         Query::SoftwareApplication(q) => Query::SoftwareApplication(SoftwareApplicationQuery {
@@ -688,11 +691,12 @@ pub(crate) fn nonsense(class: AssetClass) -> (AssetItem, Vec<&'static str>) {
             Item::ListeningPort(ListeningPort {
                 port: 65535 + 1,
                 process_path: long(4096),
+                container_id: long(64),
                 start_time: never,
                 sha256: vec![1; 5],
                 ..Default::default()
             }),
-            vec!["protocol", "bind_address", "port", "process_path", "start_time", "sha256"],
+            vec!["protocol", "bind_address", "port", "process_path", "start_time", "container_id", "sha256"],
         ),
         AssetClass::SoftwareApplication => (
             Item::SoftwareApplication(SoftwareApplication {

@@ -27,5 +27,6 @@ pub(super) fn message(port: &ListeningPort) -> inventory::ListeningPort {
         escaped: port.escaped,
         sha256: sum(port.sha256.as_deref()),
         terminal: port.terminal.clone().unwrap_or_default(),
+        own_network: port.own_network,
     }
 }

@@ -16,7 +16,7 @@ use crate::asset::natural_key::NaturalKey;
 use crate::asset::row::Sink;
 use crate::keyset::Of;
 
-static COLUMNS: [Own; 18] = [
+static COLUMNS: [Own; 19] = [
     steady("protocol"),
     steady("bind_address"),
     steady("port"),
@@ -35,6 +35,7 @@ static COLUMNS: [Own; 18] = [
     steady("escaped"),
     steady("sha256"),
     steady("terminal"),
+    steady("own_network"),
 ];
 
 const FIRST_SEEN: Order = Order { index: "asset_listening_port_first_seen", column: "first_seen_at", of: Of::Moment };
@@ -53,7 +54,7 @@ pub struct Model {
     /// The machine.
     #[sea_orm(primary_key, auto_increment = false)]
     pub machine_id: Uuid,
-    /// Hash of the natural key: protocol, bind address, port, process path.
+    /// Hash of the natural key: protocol, bind address, port, process path, and the container in a network of its own.
     #[sea_orm(primary_key, auto_increment = false)]
     pub item_key: Uuid,
     /// Hash of the steady columns.
@@ -98,6 +99,8 @@ pub struct Model {
     pub sha256: Vec<u8>,
     /// Terminal.
     pub terminal: String,
+    /// Whether it is in a network of its own.
+    pub own_network: bool,
 }
 
 /// It refers to nothing.
@@ -157,14 +160,18 @@ impl Class for ListeningPort {
         check.time("listening_port.start_time", &mut a.start_time);
         check.clip(&mut a.package_name, 255);
         check.clip(&mut a.package_version, 255);
-        check.clip(&mut a.container_id, 64);
+        check.key("listening_port.container_id", &a.container_id, 0, 64);
         check.bytes("listening_port.sha256", &a.sha256, 32);
         check.clip(&mut a.terminal, 63);
     }
 
     fn natural_key(&self, item: &Item, key: &mut NaturalKey) {
         let Item::ListeningPort(a) = item else { return };
-        key.number(a.protocol.into()).text(&a.bind_address).number(a.port.into()).text(&a.process_path);
+        let key = key.number(a.protocol.into()).text(&a.bind_address).number(a.port.into()).text(&a.process_path);
+        // In the host's network a container that is started anew listens on the same port as before.
+        if a.own_network {
+            key.text(&a.container_id);
+        }
     }
 
     fn store(&self, item: &Item, sink: &mut dyn Sink) {
@@ -187,6 +194,7 @@ impl Class for ListeningPort {
         sink.flag(Some(a.escaped));
         sink.bytes(&a.sha256);
         sink.text(&a.terminal);
+        sink.flag(Some(a.own_network));
     }
 
     fn load(&self, row: &QueryResult) -> Result<Item, DbErr> {
@@ -210,6 +218,7 @@ impl Class for ListeningPort {
             escaped: m.escaped,
             sha256: m.sha256,
             terminal: m.terminal,
+            own_network: m.own_network,
         }))
     }
 
@@ -252,6 +261,12 @@ impl Class for ListeningPort {
         }
         if same("query.listening_port.group_name", &q.group_name, violations) {
             plan = plan.and(Column::GroupName.eq(q.group_name.as_str()));
+        }
+        if let Some(own_network) = q.own_network {
+            plan = plan.and(Column::OwnNetwork.eq(own_network));
+        }
+        if same("query.listening_port.container_id", &q.container_id, violations) {
+            plan = plan.and(Column::ContainerId.eq(q.container_id.as_str()));
         }
         plan.span("start_at", within("query.listening_port.started", q.started_from, q.started_until, violations))
     }
