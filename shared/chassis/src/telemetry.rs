@@ -5,6 +5,7 @@
 mod human;
 mod json;
 mod process;
+mod trouble;
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -20,6 +21,8 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
+
+pub use trouble::Trouble;
 
 use crate::config::{Log, LogFormat, Trace};
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use cwpp_access::{AppId, Job, SystemScope};
+use cwpp_chassis::telemetry::Trouble;
 use cwpp_chassis::{Reason, Result};
 use sea_orm::{ConnectionTrait, Statement, Value};
 use tokio::sync::watch;
@@ -183,10 +184,9 @@ impl Db {
         let holder = Uuid::new_v4();
         let mut woken = self.appended().subscribe();
         let mut swept = tokio::time::Instant::now();
+        let mut trouble = Trouble::of("feed-relay");
         loop {
-            if let Err(e) = self.relay_while_any(&scope, holder).await {
-                tracing::warn!(error = ?e, "the feed relay failed and goes on");
-            }
+            trouble.hear(&self.relay_while_any(&scope, holder).await);
             if swept.elapsed() > SWEEP {
                 swept = tokio::time::Instant::now();
                 if let Err(e) = self.forget_marks(&scope, crate::mark::KEPT).await {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cwpp_access::{AppId, Job, SystemScope, TenantScope};
+use cwpp_chassis::telemetry::Trouble;
 use cwpp_chassis::{Reason, Result};
 use cwpp_storage::{Db, StoreResult, TenantTx, fault, lease};
 use uuid::Uuid;
@@ -14,6 +15,8 @@ const LEASE: &str = "count-folder";
 /// Folds for as long as the process lives. Of several processes one does.
 pub async fn run(db: Db, interval: Duration) {
     let (scope, holder) = (SystemScope::job(Job::Counts), Uuid::now_v7());
+    // Reads are exact also where nothing is folded.
+    let mut trouble = Trouble::of(LEASE);
     loop {
         tokio::time::sleep(interval).await;
         let held = lease::claim(&db, &scope, LEASE, holder, interval * 5).await;
@@ -22,9 +25,7 @@ pub async fn run(db: Db, interval: Duration) {
             Ok(Some(_)) => once(&db, &scope).await,
             Err(error) => Err(error),
         };
-        if let Err(error) = folded {
-            tracing::warn!(error = ?error, "counts could not be folded; the next round will, and reads are exact meanwhile");
-        }
+        trouble.hear(&folded);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use cwpp_chassis::Error;
+use cwpp_chassis::telemetry::Trouble;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -17,26 +18,23 @@ const BATCH: u64 = 64;
 
 /// The job: until the shutdown, finds what is due and works on it.
 pub async fn run(desk: Deletions, shutdown: CancellationToken) {
+    let mut trouble = Trouble::of("deletion-worker");
     let mut working: JoinSet<Uuid> = JoinSet::new();
     let mut taken: HashMap<Uuid, tokio::task::Id> = HashMap::new();
     while !shutdown.is_cancelled() {
         let (dialect, now) = (desk.db.dialect(), desk.clock.now());
         let due = desk.db.system_read(&scope(), |on| async move { store::due(&on, dialect, now, BATCH).await }).await;
-        match due {
-            Ok(due) => {
-                for due in due {
-                    if working.len() >= desk.config.worker.parallel || taken.contains_key(&due.id) {
-                        continue;
-                    }
-                    let (desk, shutdown) = (desk.clone(), shutdown.clone());
-                    let handle = working.spawn(async move {
-                        work(&desk, due, &shutdown).await;
-                        due.id
-                    });
-                    taken.insert(due.id, handle.id());
-                }
+        trouble.hear(&due);
+        for due in due.unwrap_or_default() {
+            if working.len() >= desk.config.worker.parallel || taken.contains_key(&due.id) {
+                continue;
             }
-            Err(e) => tracing::warn!(error = %e, "due deletions cannot be read"),
+            let (desk, shutdown) = (desk.clone(), shutdown.clone());
+            let handle = working.spawn(async move {
+                work(&desk, due, &shutdown).await;
+                due.id
+            });
+            taken.insert(due.id, handle.id());
         }
         observe(&desk).await;
         tokio::select! {
