@@ -84,7 +84,7 @@ fn columns(class: Class) -> &'static [&'static str] {
         Class::JarPackage => &["name", "version", "kind", "executable", "path", "inner_path"],
         Class::StartupService => &["kind", "name", "state", "auto_run", "user", "command_line"],
         Class::ScheduledTask => &["kind", "schedule", "user", "enabled", "command", "config_path"],
-        Class::SystemPackage => &["kind", "name", "version", "architecture", "status", "install_time"],
+        Class::SystemPackage => &["kind", "name", "version", "architecture", "status", "install_time", "path"],
     }
 }
 

@@ -125,6 +125,7 @@ fn system_packages() -> Vec<Migration> {
                 .text("purl")
                 .bool("escaped")
                 .varchar("description", 255)
+                .text("path")
                 .key(&KEY),
         ),
         // Serves the list of all, oldest first.

@@ -8,6 +8,7 @@ mod kernel_module;
 mod listening_port;
 mod process;
 mod purl;
+pub(crate) mod python;
 pub(crate) mod resource;
 mod scheduled_task;
 mod software_application;
@@ -84,7 +85,7 @@ pub enum Class {
     WebFramework,
     /// Sites of web servers.
     WebSite,
-    /// Packages of the system's package manager.
+    /// Packages of the system's package managers, and Python's distributions.
     SystemPackage,
 }
 
@@ -149,7 +150,7 @@ impl Class {
             Class::WebService => web_service::read(host),
             Class::WebFramework => web_framework::read(host),
             Class::WebSite => web_site::read(host),
-            Class::SystemPackage => system_package::read(host.root()),
+            Class::SystemPackage => system_package::read(host),
         }
     }
 }
@@ -188,7 +189,7 @@ pub enum Item {
     WebFramework(WebFramework),
     /// A site of a web server.
     WebSite(Box<WebSite>),
-    /// A package of the system's package manager.
+    /// A package of the system's package manager, or a distribution of Python.
     SystemPackage(SystemPackage),
 }
 

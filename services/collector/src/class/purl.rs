@@ -44,6 +44,11 @@ pub(super) fn maven(group: &str, name: &str, version: &str) -> String {
     format!("pkg:maven/{}/{}{version}", encode(group), encode(name))
 }
 
+/// The URL of a distribution on PyPI, by its normalised name.
+pub(super) fn pypi(name: &str, version: &str) -> String {
+    format!("pkg:pypi/{}@{}", encode(name), encode(version))
+}
+
 /// The standard leaves letters, digits, `.-_~` and the colon as they are.
 fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -73,5 +78,6 @@ mod tests {
             "pkg:rpm/debian/Perl@5.32-1?arch=x86_64&distro=debian-12&epoch=4"
         );
         assert_eq!(maven("org.a", "b", "1"), "pkg:maven/org.a/b@1");
+        assert_eq!(pypi("torch", "2.1+cpu"), "pkg:pypi/torch@2.1%2Bcpu");
     }
 }

@@ -235,7 +235,7 @@ impl Instance {
 
 /// The file tree of a process where it is another than the host's. A service whose temporary folder alone is private
 /// has the host's.
-fn view(root: &Root, pid: u32) -> Option<Root> {
+pub(crate) fn view(root: &Root, pid: u32) -> Option<Root> {
     let own = root.resolve(&format!("/proc/{pid}")).ok()?.join("root");
     let (theirs, ours) = (std::fs::metadata(own.join(".")).ok()?, root.metadata("/").ok()?);
     (theirs.is_dir() && (theirs.dev(), theirs.ino()) != (ours.dev(), ours.ino())).then(|| Root::new(own))

@@ -9,7 +9,7 @@ mod table;
 mod version;
 
 pub(crate) use installed::{Installed, find as installed};
-pub(crate) use instance::{Instance, Programs};
+pub(crate) use instance::{Instance, Programs, view};
 pub(crate) use options::Options;
 pub(crate) use table::PRODUCTS;
 

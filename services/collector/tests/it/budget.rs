@@ -9,6 +9,7 @@ use crate::proc_tree::Fake;
 use crate::{Host, command, items, many};
 
 const PACKAGES: usize = 3_000;
+const DISTRIBUTIONS: usize = 2_000;
 const PROCESSES: u32 = 5_000;
 const PORTS: usize = 500;
 const JARS: usize = 10_000;
@@ -65,6 +66,7 @@ fn large_host() -> Host {
     many::archives(host.path(), JARS - 200 * 21, 200, 20);
     many::services(host.path(), SERVICES);
     many::tasks(host.path(), TASKS);
+    many::distributions(host.path(), DISTRIBUTIONS);
     host
 }
 
@@ -79,7 +81,10 @@ fn a_large_host_costs_less_than_20_seconds_and_96_mib() {
     let host = large_host();
     let lines = command(None, &["collect", "--json", "--cost", "--root", host.path().to_str().unwrap()]);
     let processes = items(&lines, "process");
-    assert_eq!((processes.len(), items(&lines, "system_package").len()), (PROCESSES as usize, PACKAGES));
+    assert_eq!(
+        (processes.len(), items(&lines, "system_package").len()),
+        (PROCESSES as usize, PACKAGES + DISTRIBUTIONS)
+    );
     assert_eq!(items(&lines, "listening_port").len(), PORTS);
     let others = ["jar_package", "startup_service", "scheduled_task"].map(|class| items(&lines, class).len());
     assert_eq!(others, [JARS, SERVICES, TASKS]);

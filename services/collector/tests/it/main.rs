@@ -14,6 +14,7 @@ mod machine;
 mod many;
 mod proc_tree;
 mod process;
+mod python;
 mod report;
 mod resource;
 mod rpm;

@@ -1,4 +1,4 @@
-//! Many archives, services and tasks.
+//! Many archives, services, tasks and distributions of Python.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -63,6 +63,16 @@ pub(crate) fn services(root: &Path, count: usize) {
             symlink(format!("/usr/lib/systemd/system/unit-{n}.service"), wants.join(format!("unit-{n}.service")))
                 .unwrap();
         }
+    }
+}
+
+/// Distributions of Python, a hundred in each of many places, with descriptions as long as they often are.
+pub(crate) fn distributions(root: &Path, count: usize) {
+    let long = "Classifier: one of many\n".repeat(100) + "\n" + &"What it does, at length. ".repeat(1_000);
+    for n in 0..count {
+        let folder = format!("opt/service-{}/venv/lib/python3.11/site-packages", n / 100);
+        let metadata = format!("Metadata-Version: 2.1\nName: Tool_{n}\nVersion: 1.{n}\nSummary: One of many\n{long}");
+        write(root, &format!("{folder}/tool_{n}-1.{n}.dist-info/METADATA"), metadata);
     }
 }
 

@@ -33,6 +33,7 @@ fn this_hosts_packages_are_those_of_dpkg_query() {
         let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         let found: BTreeSet<String> = found
             .iter()
+            .filter(|p| p["kind"] == "dpkg")
             .map(|p| {
                 [&p["name"], &p["architecture"], &p["version"], &p["description"]].map(word).join(" ").trim().to_owned()
             })

@@ -57,6 +57,7 @@ pub(crate) fn varied(class: AssetClass, Which { n, steady, volatile }: Which) ->
                 purl: format!("pkg:deb/debian/p@{steady}"),
                 install_time: seconds(n),
                 description: format!("description-{steady:03}"),
+                path: format!("path-{n:03}"),
                 ..p
             })
         }
@@ -672,8 +673,13 @@ pub(crate) fn nonsense(class: AssetClass) -> (AssetItem, Vec<&'static str>) {
             vec!["name", "login_type", "password_status", "last_login_time", "account_expire_time"],
         ),
         AssetClass::SystemPackage => (
-            Item::SystemPackage(SystemPackage { architecture: long(63), install_time: never, ..Default::default() }),
-            vec!["kind", "name", "version", "architecture", "install_time"],
+            Item::SystemPackage(SystemPackage {
+                architecture: long(63),
+                path: long(4096),
+                install_time: never,
+                ..Default::default()
+            }),
+            vec!["kind", "name", "version", "architecture", "install_time", "path"],
         ),
         AssetClass::Resource => (
             Item::Resource(Resource {

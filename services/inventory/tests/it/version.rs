@@ -67,6 +67,31 @@ both! {
         assert_eq!(found(&w.list(request).await.0), deb);
     }
 
+    async fn pythons_distributions_are_held_against_the_order_of_pypi(w: World) {
+        let tenant = w.tenant().await;
+        let host = w.host(&tenant, "web-1").await;
+        let at = |path: &str, version: &str| {
+            let kind = PackageKind::Pypi.into();
+            let (name, version, path) = ("zope-interface".into(), version.into(), path.into());
+            AssetItem { item: Some(Item::SystemPackage(SystemPackage { kind, name, version, path, ..Default::default() })) }
+        };
+        // One version in two folders is there twice; what is no version of PyPI is below none.
+        let all = ["5.0rc1", "5.0", "5.0.post1", "4.10", "1!0.1", "old"];
+        let mut items: Vec<_> = all.iter().map(|version| at("/srv/a", version)).collect();
+        items.extend([at("/srv/b", "4.10"), package("zope-interface", "5.0~rc1-1"), package("zope-interface", "5.0.post1-1")]);
+        assert_eq!(w.report(&host, &PACKAGES, &items).await.remove(0).added, 9);
+        let versions = async |query: SystemPackageQuery| {
+            let (rows, _) = w.list(ask(tenant.app_id, packages(query))).await;
+            found(&rows).into_iter().map(|(_, version)| version).collect::<Vec<_>>()
+        };
+        let of_pypi = |query: SystemPackageQuery| SystemPackageQuery { kind: PackageKind::Pypi.into(), ..query };
+        let query = below("zope-interface", "5.0");
+        assert_eq!(versions(of_pypi(query.clone())).await, ["4.10", "4.10", "5.0rc1"]);
+        assert_eq!(versions(query).await, ["4.10", "4.10", "5.0rc1", "5.0~rc1-1"]);
+        let wrong = of_pypi(below("zope-interface", "5.0~rc1-1"));
+        assert_eq!(fields(w.page(ask(tenant.app_id, packages(wrong))).await), ["query.system_package.version_below"]);
+    }
+
     async fn frameworks_are_held_against_the_order_of_their_language(w: World) {
         let tenant = w.tenant().await;
         let framework = |(language, version): (ProgrammingLanguage, &str)| {

@@ -134,6 +134,7 @@ fn package(
         source_version,
         maintainer,
         description,
+        path: None,
         install_time: None,
         escaped: fields.escaped,
         truncated: fields.truncated,

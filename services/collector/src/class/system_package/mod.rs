@@ -1,7 +1,9 @@
-//! Packages of the system's package managers: dpkg and rpm. Another manager is one more file here.
+//! Packages of the system's package managers, dpkg and rpm, and distributions of Python. Another manager is one more file
+//! here.
 
 mod dpkg;
 mod owner;
+mod pypi;
 mod rpm;
 mod stanza;
 
@@ -9,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Class, ClassSnapshot, Item, Outcome};
-use crate::{ReadError, Root};
+use crate::{Host, ReadError, Root};
 pub(crate) use owner::{Owner, Owners};
 
 const TEXT_CAP: usize = 255;
@@ -24,6 +26,8 @@ pub enum PackageKind {
     Dpkg,
     /// Red Hat's, SUSE's and their descendants'.
     Rpm,
+    /// Python's: what pip and the like install.
+    Pypi,
 }
 
 /// A package whose files are on the host.
@@ -31,11 +35,11 @@ pub enum PackageKind {
 pub struct SystemPackage {
     /// Its package manager.
     pub kind: PackageKind,
-    /// The name.
+    /// The name; of Python as PyPI normalises it.
     pub name: String,
     /// The whole version, with epoch and revision.
     pub version: String,
-    /// The architecture, such as `amd64` or `all`.
+    /// The architecture, such as `amd64` or `all`; empty for Python.
     pub architecture: String,
     /// The name of the source package, which vulnerability databases go by.
     pub source: String,
@@ -53,6 +57,9 @@ pub struct SystemPackage {
     /// The manager's own word for its state: `installed`, or a state in which the files are there but their
     /// set-up is not finished (`unpacked`, `half-configured`, `triggers-awaited`, `triggers-pending`).
     pub status: String,
+    /// The folder that it is installed in; of Python alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// The package URL.
     pub purl: String,
     /// True when a field held bytes that are no UTF-8, shown as `\xNN`.
@@ -61,8 +68,8 @@ pub struct SystemPackage {
     pub truncated: Vec<String>,
 }
 
-pub(super) fn read(root: &Root) -> ClassSnapshot {
-    match packages(root) {
+pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
+    match packages(host) {
         Ok(snapshot) => snapshot,
         Err(e @ ReadError::Missing { .. }) => {
             ClassSnapshot::failed(Class::SystemPackage, Outcome::NotPresent { reason: e.to_string() })
@@ -71,15 +78,31 @@ pub(super) fn read(root: &Root) -> ClassSnapshot {
     }
 }
 
-/// A host has one manager as a rule; one with both has the packages of both.
-fn packages(root: &Root) -> Result<ClassSnapshot, ReadError> {
+fn packages(host: &Host<'_>) -> Result<ClassSnapshot, ReadError> {
     let mut snapshot = ClassSnapshot::new(Class::SystemPackage);
-    let dpkg = match dpkg::read(root, &mut snapshot) {
+    let managed = match managed(host.root(), &mut snapshot) {
         Err(e @ ReadError::Missing { .. }) => Err(e),
         other => Ok(other?),
     };
-    let rpm = rpm::read(root, &mut snapshot)?;
-    let items = match (dpkg, rpm) {
+    let python = pypi::read(host, &mut snapshot);
+    let mut packages = managed.or_else(|e| {
+        // Another manager's packages are not read, which is told beside what is there of Python.
+        snapshot.unread_sources.push(e.to_string());
+        if python.is_empty() { Err(e) } else { Ok(Vec::new()) }
+    })?;
+    packages.extend(python);
+    snapshot.fill(packages.into_iter().map(Item::SystemPackage).collect());
+    Ok(snapshot)
+}
+
+/// A host has one manager as a rule; one with both has the packages of both.
+fn managed(root: &Root, snapshot: &mut ClassSnapshot) -> Result<Vec<SystemPackage>, ReadError> {
+    let dpkg = match dpkg::read(root, snapshot) {
+        Err(e @ ReadError::Missing { .. }) => Err(e),
+        other => Ok(other?),
+    };
+    let rpm = rpm::read(root, snapshot)?;
+    Ok(match (dpkg, rpm) {
         (Err(missing), rpm::Found::Nothing) => return Err(missing),
         (Err(_), rpm::Found::Unknown(path)) => return Err(rpm::unknown_form(&path)),
         // The database of a host never is empty; that of a tool beside another manager is.
@@ -97,7 +120,5 @@ fn packages(root: &Root) -> Result<ClassSnapshot, ReadError> {
             dpkg.extend(rpm);
             dpkg
         }
-    };
-    snapshot.fill(items.into_iter().map(Item::SystemPackage).collect());
-    Ok(snapshot)
+    })
 }

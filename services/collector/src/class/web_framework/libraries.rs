@@ -1,6 +1,6 @@
 //! Where programs keep the packages that they use, language by language.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -8,6 +8,7 @@ use regex::Regex;
 use super::table::{FRAMEWORKS, Framework};
 use super::{Found, ProgrammingLanguage};
 use crate::class::WebServiceKind;
+use crate::class::python::{Folders, Program, is_python};
 use crate::product::Instance;
 use crate::{Host, Root};
 
@@ -53,7 +54,7 @@ pub(super) fn find(host: &Host<'_>) -> Vec<Found> {
 fn language(instance: &Instance) -> Option<ProgrammingLanguage> {
     let name = instance.exe.as_deref()?.rsplit('/').next()?;
     let starts = |text: &str| name.starts_with(text);
-    if starts("python") || starts("pypy") || starts("uwsgi") || starts("gunicorn") || starts("uvicorn") {
+    if is_python(name) {
         Some(ProgrammingLanguage::Python)
     } else if starts("node") {
         Some(ProgrammingLanguage::Node)
@@ -77,32 +78,7 @@ impl Search {
 
     fn python(&mut self, instance: &Instance, service: Option<WebServiceKind>) {
         let view = &instance.view;
-        // The program as it was called is that of a virtual environment; the executable behind it is the system's.
-        let called = instance.options.all().iter().take(2).filter(|arg| arg.starts_with('/')).cloned();
-        let mut prefixes: Vec<String> = called.filter_map(|path| prefix(&path)).collect();
-        prefixes.retain(|prefix| view.metadata(&format!("{prefix}/pyvenv.cfg")).is_ok());
-        let cwd = instance.cwd.iter().flat_map(|cwd| [".venv", "venv", "env"].map(|name| format!("{cwd}/{name}")));
-        if prefixes.is_empty() {
-            prefixes.extend(cwd.filter(|folder| view.metadata(&format!("{folder}/pyvenv.cfg")).is_ok()));
-        }
-        let alone = prefixes.first().is_some_and(|prefix| {
-            let config = view.read_head(&format!("{prefix}/pyvenv.cfg"), 64 << 10).map(|(bytes, _)| bytes);
-            let config = String::from_utf8_lossy(&config.unwrap_or_default()).to_ascii_lowercase();
-            !config.lines().any(|line| line.replace(' ', "") == "include-system-site-packages=true")
-        });
-        if !alone {
-            prefixes.extend(instance.exe.as_deref().and_then(prefix));
-            prefixes.push("/usr/local".to_owned());
-        }
-        let mut folders: BTreeSet<String> = BTreeSet::new();
-        for prefix in prefixes {
-            for name in view.list(&format!("{prefix}/lib")).unwrap_or_default() {
-                if name.starts_with("python") || name.starts_with("pypy") {
-                    folders.extend(["site-packages", "dist-packages"].map(|end| format!("{prefix}/lib/{name}/{end}")));
-                }
-            }
-        }
-        for folder in folders.into_iter().filter(|folder| view.metadata(folder).is_ok()) {
+        for folder in Folders::of(view, &Program::of_instance(instance)).found {
             if !self.is_new(view, &folder) {
                 continue;
             }
@@ -233,12 +209,6 @@ fn artifact(name: &str) -> Option<(&str, &str)> {
     let mut dashes = name.match_indices('-').map(|(at, _)| at);
     let at = dashes.find(|at| name.as_bytes().get(at + 1).is_some_and(u8::is_ascii_digit))?;
     Some((&name[..at], &name[at + 1..]))
-}
-
-/// The folder above `bin` of a program.
-fn prefix(path: &str) -> Option<String> {
-    let folder = path.rsplit_once('/')?.0;
-    folder.strip_suffix("/bin").map(str::to_owned)
 }
 
 /// Where a program and its packages may lie: the working folder, the script's, and those above them.

@@ -7,6 +7,7 @@ pub(super) fn message(package: &SystemPackage) -> inventory::SystemPackage {
     let kind = match package.kind {
         PackageKind::Dpkg => inventory::PackageKind::Dpkg,
         PackageKind::Rpm => inventory::PackageKind::Rpm,
+        PackageKind::Pypi => inventory::PackageKind::Pypi,
     };
     let unless = |value: &String, own: &String| if value == own { String::new() } else { value.clone() };
     inventory::SystemPackage {
@@ -19,6 +20,7 @@ pub(super) fn message(package: &SystemPackage) -> inventory::SystemPackage {
         install_time: package.install_time.map(time),
         purl: package.purl.clone(),
         escaped: package.escaped,
+        path: package.path.clone().unwrap_or_default(),
         description: package.description.clone().unwrap_or_default(),
     }
 }

@@ -1,4 +1,4 @@
-//! Packages of the package manager.
+//! Packages of the package managers, and distributions of Python.
 
 use cwpp_chassis::Violations;
 use cwpp_contracts::common::v1::DataClass;
@@ -18,7 +18,7 @@ use crate::asset::row::Sink;
 use crate::asset::sieve::{Bound, Sieve};
 use crate::keyset::Of;
 
-static COLUMNS: [Own; 10] = [
+static COLUMNS: [Own; 11] = [
     steady("kind"),
     steady("name"),
     steady("version"),
@@ -29,6 +29,7 @@ static COLUMNS: [Own; 10] = [
     steady("purl"),
     steady("escaped"),
     steady("description"),
+    steady("path"),
 ];
 
 const FIRST_SEEN: Order = Order { index: "asset_system_package_first_seen", column: "first_seen_at", of: Of::Moment };
@@ -46,7 +47,7 @@ pub struct Model {
     /// The machine.
     #[sea_orm(primary_key, auto_increment = false)]
     pub machine_id: Uuid,
-    /// Hash of the natural key: kind, name, architecture, version.
+    /// Hash of the natural key: kind, name, architecture, version, path.
     #[sea_orm(primary_key, auto_increment = false)]
     pub item_key: Uuid,
     /// Hash of the steady columns.
@@ -75,6 +76,8 @@ pub struct Model {
     pub escaped: bool,
     /// What it is, in one line.
     pub description: String,
+    /// Folder that it is installed in, of PyPI.
+    pub path: String,
 }
 
 /// It refers to nothing.
@@ -87,12 +90,16 @@ impl Tenanted for Entity {
     const APP_ID: Column = Column::AppId;
 }
 
+/// The orders of versions that come into question where no kind is asked for.
+const ANY: [Ecosystem; 3] = [Ecosystem::Dpkg, Ecosystem::Rpm, Ecosystem::PyPi];
+
 /// Returns whose order of versions a package manager has.
 fn ecosystem(kind: i32) -> Option<Ecosystem> {
     match PackageKind::try_from(kind).ok()? {
         PackageKind::Unspecified => None,
         PackageKind::Rpm => Some(Ecosystem::Rpm),
         PackageKind::Dpkg => Some(Ecosystem::Dpkg),
+        PackageKind::Pypi => Some(Ecosystem::PyPi),
     }
 }
 
@@ -144,11 +151,12 @@ impl Class for SystemPackage {
         check.clip(&mut p.source_version, 255);
         check.clip(&mut p.purl, 1024);
         check.clip(&mut p.description, 255);
+        check.key("system_package.path", &p.path, 0, 4096);
     }
 
     fn natural_key(&self, item: &Item, key: &mut NaturalKey) {
         if let Item::SystemPackage(p) = item {
-            key.number(p.kind.into()).text(&p.name).text(&p.architecture).text(&p.version);
+            key.number(p.kind.into()).text(&p.name).text(&p.architecture).text(&p.version).text(&p.path);
         }
     }
 
@@ -164,6 +172,7 @@ impl Class for SystemPackage {
         sink.text(&p.purl);
         sink.flag(Some(p.escaped));
         sink.text(&p.description);
+        sink.text(&p.path);
     }
 
     fn load(&self, row: &QueryResult) -> Result<Item, DbErr> {
@@ -179,6 +188,7 @@ impl Class for SystemPackage {
             purl: m.purl,
             escaped: m.escaped,
             description: m.description,
+            path: m.path,
         }))
     }
 
@@ -208,7 +218,7 @@ impl Class for SystemPackage {
         let installed = within("query.system_package.installed", q.installed_from, q.installed_until, violations);
         plan = plan.span("installed_at", installed);
         let name = q.driving.as_ref().map(|Driving::Name(by)| by);
-        let ecosystems = ecosystem(q.kind).map_or_else(|| vec![Ecosystem::Dpkg, Ecosystem::Rpm], |one| vec![one]);
+        let ecosystems = ecosystem(q.kind).map_or_else(|| ANY.to_vec(), |one| vec![one]);
         let bound = Bound::read("query.system_package", &q.version_below, name, &ecosystems, violations);
         plan.sift(bound.map(|bound| {
             Sieve::new(move |item| match item {

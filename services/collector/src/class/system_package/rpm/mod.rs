@@ -200,6 +200,7 @@ fn package(header: &Header<'_>, distribution: &purl::Distribution) -> SystemPack
         source_version,
         maintainer,
         description,
+        path: None,
         install_time: header.install_time.and_then(|time| DateTime::from_timestamp(i64::from(time), 0)),
         status: "installed".to_owned(),
         purl,
