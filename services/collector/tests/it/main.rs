@@ -4,6 +4,7 @@
 mod account;
 mod archive;
 mod authlog;
+mod berkeley;
 mod budget;
 mod environment_variable;
 mod forgery;

@@ -104,7 +104,6 @@ fn managed(root: &Root, snapshot: &mut ClassSnapshot) -> Result<Vec<SystemPackag
     let rpm = rpm::read(root, snapshot)?;
     Ok(match (dpkg, rpm) {
         (Err(missing), rpm::Found::Nothing) => return Err(missing),
-        (Err(_), rpm::Found::Unknown(path)) => return Err(rpm::unknown_form(&path)),
         // The database of a host never is empty; that of a tool beside another manager is.
         (Err(_), rpm::Found::Packages(rpm)) if rpm.is_empty() => {
             let nothing = std::io::Error::new(std::io::ErrorKind::InvalidData, "the database holds no package");
@@ -112,10 +111,6 @@ fn managed(root: &Root, snapshot: &mut ClassSnapshot) -> Result<Vec<SystemPackag
         }
         (Err(_), rpm::Found::Packages(rpm)) => rpm,
         (Ok(dpkg), rpm::Found::Nothing) => dpkg,
-        (Ok(dpkg), rpm::Found::Unknown(path)) => {
-            snapshot.unread_sources.push(path);
-            dpkg
-        }
         (Ok(mut dpkg), rpm::Found::Packages(rpm)) => {
             dpkg.extend(rpm);
             dpkg

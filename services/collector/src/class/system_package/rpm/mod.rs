@@ -1,5 +1,6 @@
-//! rpm's database, in the forms of SQLite and of SUSE; the old form of Berkeley DB is told, not read.
+//! rpm's database, in the forms of SQLite, of SUSE and of Berkeley DB.
 
+mod bdb;
 mod header;
 mod ndb;
 mod sqlite;
@@ -31,8 +32,6 @@ type Packages = BTreeMap<(String, String, String), SystemPackage>;
 pub(super) enum Found {
     /// No database.
     Nothing,
-    /// A database in a form that is not read, and its path.
-    Unknown(String),
     /// The packages, by name, architecture and version.
     Packages(Vec<SystemPackage>),
 }
@@ -44,7 +43,7 @@ struct Database {
 }
 
 /// How a database is kept.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Form {
     Sqlite,
     Ndb,
@@ -55,22 +54,13 @@ enum Form {
 pub(super) fn read(root: &Root, snapshot: &mut ClassSnapshot) -> Result<Found, ReadError> {
     match database(root)? {
         None => Ok(Found::Nothing),
-        Some(Database { path, form: Form::Berkeley }) => Ok(Found::Unknown(path)),
         Some(database) => packages(root, &database, snapshot).map(Found::Packages),
     }
-}
-
-/// Says that a database is in a form that is not read.
-pub(super) fn unknown_form(path: &str) -> ReadError {
-    ReadError::of(path, io::Error::new(io::ErrorKind::InvalidData, "the form of Berkeley DB is not read"))
 }
 
 /// Finds the packages that files belong to; `wanted` holds each path as lists may write it, with the path asked for.
 pub(super) fn owners(root: &Root, wanted: &HashMap<Vec<u8>, &[u8]>) -> Result<Owners, ReadError> {
     let Some(database) = database(root)? else { return Ok(Owners::default()) };
-    if database.form == Form::Berkeley {
-        return Err(unknown_form(&database.path));
-    }
     let found = RefCell::new((HashMap::new(), 0_usize));
     let each = |_, bytes: Option<&[u8]>| {
         let (owners, torn) = &mut *found.borrow_mut();
@@ -138,7 +128,10 @@ fn headers(
             restart();
             ndb::read(&real, each).map_err(unreadable)
         }
-        Form::Berkeley => Ok(()),
+        Form::Berkeley => {
+            restart();
+            bdb::read(&real, each).map_err(unreadable)
+        }
     }
 }
 
