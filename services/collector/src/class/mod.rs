@@ -194,6 +194,29 @@ pub enum Item {
 }
 
 impl Item {
+    /// True when a text or a list of it was too long and was cut.
+    pub fn is_cut(&self) -> bool {
+        let truncated = match self {
+            Item::Resource(item) => &item.truncated,
+            Item::Account(item) => &item.truncated,
+            Item::ListeningPort(item) => &item.truncated,
+            Item::Process(item) => &item.truncated,
+            Item::JarPackage(item) => &item.truncated,
+            Item::StartupService(item) => &item.truncated,
+            Item::ScheduledTask(item) => &item.truncated,
+            Item::EnvironmentVariable(item) => &item.truncated,
+            Item::KernelModule(item) => &item.truncated,
+            Item::SoftwareApplication(item) => &item.truncated,
+            Item::DatabaseInstance(item) => &item.truncated,
+            Item::WebApplication(item) => &item.truncated,
+            Item::WebService(item) => &item.truncated,
+            Item::WebFramework(item) => &item.truncated,
+            Item::WebSite(item) => &item.truncated,
+            Item::SystemPackage(item) => &item.truncated,
+        };
+        !truncated.is_empty()
+    }
+
     /// The item without what changes all the time and is no change of it. The last login is kept by its day and used space
     /// by its first bits, so that what the server has does not grow old.
     fn without_volatile(&self) -> Item {

@@ -10,7 +10,7 @@ use prost::Message;
 
 use super::{ClassReport, Report, ReportError, Reporter, convert};
 use crate::Snapshot;
-use crate::class::{Class, ClassSnapshot, Outcome};
+use crate::class::{Class, ClassSnapshot, Outcome, Skipped};
 
 /// A chunk holds about so many bytes, and at most so many items.
 const CHUNK_BYTES: usize = 512 << 10;
@@ -49,16 +49,29 @@ struct Ready {
     chunks: Vec<inventory::ReportChunk>,
 }
 
-/// Says what of a class could not be read. A host that has none of it is no fault.
+/// Says what of a class could not be read, was left out or cut. A host that has none of it is no fault.
 fn unread_class(class: &ClassSnapshot) -> Option<inventory::UnreadClass> {
-    let reason = match &class.outcome {
-        Outcome::Unreadable { reason } => reason.clone(),
+    let mut reasons = Vec::new();
+    match &class.outcome {
+        Outcome::Unreadable { reason } => reasons.push(reason.clone()),
         Outcome::NotPresent { .. } => return None,
-        Outcome::Complete | Outcome::Truncated { .. } if class.unread_sources.is_empty() => return None,
-        Outcome::Complete | Outcome::Truncated { .. } => format!("not read: {}", class.unread_sources.join(", ")),
-    };
-    let asset_class = convert::class(class.class).into();
-    Some(inventory::UnreadClass { asset_class, reason: reason.chars().take(UNREAD_CHARACTERS).collect() })
+        Outcome::Truncated { total } => reasons.push(format!("{} of {total} are told", class.items.len())),
+        Outcome::Complete => {}
+    }
+    if !class.unread_sources.is_empty() {
+        reasons.push(format!("not read: {}", class.unread_sources.join(", ")));
+    }
+    if let Some(Skipped { source, line, reason }) = class.skipped.first() {
+        let place = if *line == 0 { source.clone() } else { format!("{source}:{line}") };
+        reasons.push(format!("left out: {place}: {reason}"));
+    }
+    let cut = class.items.iter().filter(|item| item.is_cut()).count();
+    if cut > 0 {
+        reasons.push("too long and cut: texts or lists of items".to_owned());
+    }
+    let reason = reasons.join("; ").chars().take(UNREAD_CHARACTERS).collect();
+    let (asset_class, left_out, cut) = (convert::class(class.class).into(), class.skipped_count as u64, cut as u64);
+    (!reasons.is_empty()).then_some(inventory::UnreadClass { asset_class, reason, left_out, cut })
 }
 
 impl Reporter {

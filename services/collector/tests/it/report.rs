@@ -86,6 +86,10 @@ impl MachineService for Services {
         }))
     }
 
+    async fn change_tags(&self, _: Request<inventory::ChangeTagsRequest>) -> Answer<inventory::ChangeTagsResponse> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn list_tags(&self, _: Request<inventory::ListTagsRequest>) -> Answer<inventory::ListTagsResponse> {
         Err(Status::unimplemented(""))
     }
@@ -231,6 +235,13 @@ impl AssetService for Services {
         &self,
         _: Request<inventory::ListAssetCountsRequest>,
     ) -> Answer<inventory::ListAssetCountsResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn list_unread_classes(
+        &self,
+        _: Request<inventory::ListUnreadClassesRequest>,
+    ) -> Answer<inventory::ListUnreadClassesResponse> {
         Err(Status::unimplemented(""))
     }
 
@@ -395,6 +406,7 @@ async fn the_server_hears_what_could_not_be_read() {
     let memory = services.0.lock().unwrap();
     let account = inventory::AssetClass::Account;
     let told = memory.unread.iter().find(|unread| unread.asset_class() == account).unwrap();
+    assert_eq!((told.left_out, told.cut), (0, 0));
     assert!(told.reason == *reason && reason.contains("passwd"), "{told:?}");
     assert!(!memory.offered[0].contains(&account.into()));
     // It has no rpm database and no dpkg, which is no fault.
@@ -637,4 +649,22 @@ async fn a_name_of_no_letters_and_a_count_beyond_the_contract_are_made_fit() {
     let counts: Vec<u32> = memory.events.iter().map(|(_, _, event)| event.count).collect();
     assert_eq!(counts, [10_000, 10_000, 5_000]);
     assert_eq!(memory.events[0].2.account, "(empty)");
+}
+
+#[tokio::test]
+async fn the_server_hears_what_was_left_out_and_cut() {
+    let (services, mut reporter) = start().await;
+    let long = format!("ann:x:1:1:{}:/:/bin/sh\n", "long ".repeat(2_000));
+    let host = Host::new()
+        .with("etc/passwd", format!("root:x:0:0::/root:/bin/sh\nbroken\nalso broken\n{long}"))
+        .with("etc/hostname", "web-1")
+        .with("etc/machine-id", "0".repeat(32));
+    let snapshot = snapshot(&host);
+    reporter.register(&snapshot).await.unwrap();
+    reporter.report(&snapshot).await.unwrap();
+    let memory = services.0.lock().unwrap();
+    let told = memory.unread.iter().find(|unread| unread.asset_class() == inventory::AssetClass::Account).unwrap();
+    assert_eq!((told.left_out, told.cut), (2, 1), "{told:?}");
+    assert!(told.reason.contains("left out: /etc/passwd:2: "), "{}", told.reason);
+    assert!(told.reason.ends_with("too long and cut: texts or lists of items"), "{}", told.reason);
 }

@@ -8,10 +8,12 @@ use cwpp_access::{Incoming, TenantScope};
 use cwpp_chassis::{Clock, Error, Result};
 use cwpp_contracts::common::v1::Page as WirePage;
 use cwpp_contracts::inventory::v1::{
-    AccountChange, Asset, ListAccountChangesRequest, ListAssetsRequest, ListTopValuesRequest, ReportAssetsRequest,
+    AccountChange, Asset, ExportAssetsRequest, HostColumns, ListAccountChangesRequest, ListAssetsRequest,
+    ListTopValuesRequest, ListUnreadClassesRequest, ReportAssetsRequest,
 };
 use cwpp_storage::Db;
 use cwpp_storage::page::{self, Binding, Page};
+use sea_orm::{FromQueryResult, QueryResult};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -36,6 +38,8 @@ use crate::machine::store;
 use crate::policy::collection::{self, Settings};
 
 const LIST: &str = "/cwpp.inventory.v1.AssetService/ListAssets";
+const EXPORT: &str = "/cwpp.inventory.v1.AssetService/ExportAssets";
+const UNREAD: &str = "/cwpp.inventory.v1.AssetService/ListUnreadClasses";
 const TOP: &str = "/cwpp.inventory.v1.AssetService/ListTopValues";
 const CHANGES: &str = "/cwpp.inventory.v1.AssetService/ListAccountChanges";
 
@@ -76,6 +80,12 @@ pub struct Outcome {
     pub clipped: u32,
 }
 
+/// What the tokens of an export are bound to.
+#[derive(Debug)]
+pub struct Export {
+    binding: Binding,
+}
+
 /// The count of a class.
 #[derive(Debug)]
 pub struct ClassCount {
@@ -91,8 +101,10 @@ pub struct ClassCount {
     pub truncated: bool,
     /// Whether the class is switched off on the machine.
     pub disabled: bool,
-    /// Why the machine could not read it, and since when.
-    pub unread: Option<(String, DateTime<Utc>)>,
+    /// What the machine could not read of it.
+    pub unread: Option<unread::Model>,
+    /// Machines that could not read it, or only in part.
+    pub unread_machines: i64,
 }
 
 impl Assets {
@@ -177,13 +189,24 @@ impl Assets {
     pub async fn count(&self, scope: &TenantScope, machine_id: Option<Uuid>) -> Result<Vec<ClassCount>> {
         let today = count::day(self.clock.now());
         let Some(machine_id) = machine_id else {
-            let counts = self.db.read(scope, |read| async move { count::read(&read, today).await }).await?;
+            let read = self.db.read(scope, |read| async move {
+                Ok((count::read(&read, today).await?, unread::machines(&read).await?))
+            });
+            let (counts, unread) = read.await?;
             let of = |class: i32| counts.get(&(class as i16)).copied().unwrap_or_default();
             let all = CLASSES.iter().map(|c| c.class() as i32);
             let one = |class| {
                 let Total { count, new } = of(class);
-                let (applied_at, unread) = (None, None);
-                ClassCount { class, count, new_today: new, applied_at, truncated: false, disabled: false, unread }
+                ClassCount {
+                    class,
+                    count,
+                    new_today: new,
+                    applied_at: None,
+                    truncated: false,
+                    disabled: false,
+                    unread: None,
+                    unread_machines: unread.get(&(class as i16)).copied().unwrap_or_default(),
+                }
             };
             return Ok(all.map(one).collect());
         };
@@ -205,11 +228,57 @@ impl Assets {
             let (new_today, truncated) =
                 (snapshot.map_or(0, |s| s.new_on(today)), snapshot.is_some_and(|s| s.found > 0));
             let disabled = settings.class(class as i16).off;
-            let unread = unread.iter().find(|row| i32::from(row.asset_class) == class);
-            let unread = unread.map(|row| (row.reason.clone(), row.since));
-            ClassCount { class, count, new_today, applied_at, truncated, disabled, unread }
+            let unread = unread.iter().find(|row| i32::from(row.asset_class) == class).cloned();
+            let unread_machines = i64::from(unread.is_some());
+            ClassCount { class, count, new_today, applied_at, truncated, disabled, unread, unread_machines }
         };
         Ok(CLASSES.iter().map(|c| one(c.class() as i32)).collect())
+    }
+
+    /// Lists what machines could not read, page by page: of one class, or of all.
+    pub async fn unread(
+        &self,
+        scope: &TenantScope,
+        request: &ListUnreadClassesRequest,
+        page: Option<&WirePage>,
+        class: Option<i16>,
+    ) -> Result<(Vec<(HostColumns, unread::Model)>, String)> {
+        let now = self.clock.now();
+        let binding = Binding::new(scope.app_id(), UNREAD, request);
+        let page: Page<Cursor> = Page::read(self.db.keys(), page, &binding, now)?;
+        let page = &page;
+        let (rows, hosts, next) = self
+            .db
+            .read(scope, |read| async move {
+                let (rows, next) = unread::list(&read, class).page(&read, page.after.as_ref(), page.size).await?;
+                let row = |row: &QueryResult| unread::Model::from_query_result(row, "");
+                let rows = rows.iter().map(row).collect::<std::result::Result<Vec<_>, _>>()?;
+                let mut ids: Vec<Uuid> = rows.iter().map(|row| row.machine_id).collect();
+                ids.dedup();
+                let hosts = store::hosts(&read, &ids).await?;
+                Ok((rows, hosts, next))
+            })
+            .await?;
+        let token = next.map(|c| page::next(self.db.keys(), &c, &binding, now)).transpose()?.unwrap_or_default();
+        // What a removed machine left is on its way out.
+        let with_host = |row: unread::Model| Some((hosts.get(&row.machine_id)?.clone(), row));
+        Ok((rows.into_iter().filter_map(with_host).collect(), token))
+    }
+
+    /// Reads where an export begins: behind the part whose token the request has.
+    pub fn export_place(&self, scope: &TenantScope, request: &ExportAssetsRequest) -> Result<(Export, Option<Cursor>)> {
+        let mut request = request.clone();
+        let page_token = std::mem::take(&mut request.page_token);
+        let export = Export { binding: Binding::new(scope.app_id(), EXPORT, &request) };
+        let page = WirePage { page_size: 0, page_token };
+        let page: Page<Cursor> = Page::read(self.db.keys(), Some(&page), &export.binding, self.clock.now())?;
+        Ok((export, page.after))
+    }
+
+    /// Makes the token by which an export goes on behind a part; empty behind the last.
+    pub fn export_token(&self, export: &Export, next: Option<&Cursor>) -> Result<String> {
+        let token = |cursor: &Cursor| page::next(self.db.keys(), cursor, &export.binding, self.clock.now());
+        Ok(next.map(token).transpose()?.unwrap_or_default())
     }
 
     /// Lists the values of a class with the machines and items that have them, page by page.

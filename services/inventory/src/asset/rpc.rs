@@ -25,7 +25,7 @@ use super::ops::{Assets, ClassCount, Outcome};
 use super::query;
 use super::receive::{at_most_all, check_classes};
 use super::snapshot::{Offer, Verdict};
-use super::unread::Unread;
+use super::unread::{self, Unread};
 use super::watch;
 use crate::bulk;
 use crate::keyset::Cursor;
@@ -59,7 +59,14 @@ impl AssetServiceOps for Assets {
         let offers =
             request.classes.into_iter().map(|c| Offer { class: c.asset_class as i16, digest: c.digest }).collect();
         let unread = request.unread.into_iter();
-        let unread = unread.map(|u| Unread { class: u.asset_class as i16, reason: u.reason }).collect();
+        let few = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        let said = |u: api::UnreadClass| Unread {
+            class: u.asset_class as i16,
+            reason: u.reason,
+            left_out: few(u.left_out),
+            cut: few(u.cut),
+        };
+        let unread = unread.map(said).collect();
         let (machine_id, nonce) = (machine_id.unwrap_or_default(), request.instance_nonce);
         let negotiated = self.negotiate(&scope, machine_id, nonce, observed, (offers, unread)).await?;
         let decision = |(asset_class, verdict): (i32, Verdict)| api::ClassDecision {
@@ -129,11 +136,40 @@ impl AssetServiceOps for Assets {
             applied_time: c.applied_at.map(timestamp),
             truncated: c.truncated,
             disabled: c.disabled,
-            unread_reason: c.unread.as_ref().map(|(reason, _)| reason.clone()).unwrap_or_default(),
-            unread_since_time: c.unread.map(|(_, since)| timestamp(since)),
+            left_out: c.unread.as_ref().map_or(0, |u| u.left_out.into()),
+            cut: c.unread.as_ref().map_or(0, |u| u.cut.into()),
+            unread_since_time: c.unread.as_ref().map(|u| timestamp(u.since)),
+            unread_reason: c.unread.map(|u| u.reason).unwrap_or_default(),
+            unread_machines: c.unread_machines.unsigned_abs(),
         };
         let counts = self.count(&scope, machine_id).await?;
         Ok(api::ListAssetCountsResponse { counts: counts.into_iter().map(count).collect() })
+    }
+
+    async fn list_unread_classes(
+        &self,
+        scope: TenantScope,
+        mut request: api::ListUnreadClassesRequest,
+    ) -> Result<api::ListUnreadClassesResponse> {
+        let mut violations = Violations::new();
+        let (page, number) = (request.page.take(), request.asset_class);
+        let known = number == 0 || by_number(number).is_some();
+        violations.check(known, "asset_class", "must be a class of this service, or absent");
+        bulk::check_page(page.as_ref(), &mut violations);
+        violations.finish()?;
+        let class = (number != 0).then_some(number as i16);
+        let (rows, next_page_token) = self.unread(&scope, &request, page.as_ref(), class).await?;
+        let unread = |(host, row): (api::HostColumns, unread::Model)| api::UnreadOnMachine {
+            host: Some(host),
+            unread: Some(api::UnreadClass {
+                asset_class: row.asset_class.into(),
+                reason: row.reason,
+                left_out: row.left_out.into(),
+                cut: row.cut.into(),
+            }),
+            since_time: Some(timestamp(row.since)),
+        };
+        Ok(api::ListUnreadClassesResponse { unread: rows.into_iter().map(unread).collect(), next_page_token })
     }
 
     async fn list_top_values(
@@ -210,15 +246,18 @@ impl AssetServiceOps for Assets {
         violations.finish()?;
         let Some(asked) = asked.map(Arc::new) else { return Ok(futures::stream::empty().boxed()) };
         // The first page is read before the stream begins, so that a refusal is the answer of the call.
-        let first = self.page(&scope, &asked, None, EXPORTED).await?;
-        let start = (self.clone(), scope, asked, Some(first));
-        let pages = try_unfold(start, |(assets, scope, asked, page)| async move {
+        let (export, after) = self.export_place(&scope, &request)?;
+        let first = self.page(&scope, &asked, after.as_ref(), EXPORTED).await?;
+        let start = (self.clone(), scope, asked, export, Some(first));
+        let pages = try_unfold(start, |(assets, scope, asked, export, page)| async move {
             let Some((rows, next)) = page else { return Ok(None) };
+            let next_page_token = assets.export_token(&export, next.as_ref())?;
             let page = match next {
                 Some(cursor) => Some(go_on(&assets, &scope, &asked, cursor).await?),
                 None => None,
             };
-            Ok(Some((api::ExportAssetsResponse { assets: rows }, (assets, scope, asked, page))))
+            let part = api::ExportAssetsResponse { assets: rows, next_page_token };
+            Ok(Some((part, (assets, scope, asked, export, page))))
         });
         Ok(pages.boxed())
     }

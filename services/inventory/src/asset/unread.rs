@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use cwpp_storage::{HasTenant, StoreResult, TenantTx, Tenanted};
-use sea_orm::IntoActiveModel;
+use cwpp_storage::{HasTenant, StoreResult, TenantRead, TenantTx, Tenanted};
 use sea_orm::entity::prelude::*;
+use sea_orm::{IntoActiveModel, QuerySelect, QueryTrait};
 
+use crate::keyset::{By, List, Of};
 use crate::shape;
 
 /// A class that a machine could not read.
@@ -24,6 +25,10 @@ pub struct Model {
     pub asset_class: i16,
     /// Why.
     pub reason: String,
+    /// Entries that were left out.
+    pub left_out: u32,
+    /// Items of which something was cut.
+    pub cut: u32,
     /// Since when, whatever the reason.
     pub since: DateTimeUtc,
 }
@@ -45,6 +50,35 @@ pub struct Unread {
     pub class: i16,
     /// Why.
     pub reason: String,
+    /// Entries that were left out.
+    pub left_out: u32,
+    /// Items of which something was cut.
+    pub cut: u32,
+}
+
+impl Unread {
+    /// Says whether a row says the same.
+    fn is(&self, row: &Model) -> bool {
+        (&self.reason, self.left_out, self.cut) == (&row.reason, row.left_out, row.cut)
+    }
+}
+
+/// Counts by class the machines that said something.
+pub async fn machines(read: &TenantRead) -> StoreResult<HashMap<i16, i64>> {
+    let of = Entity::of(read).select_only().column(Column::AssetClass);
+    let of = of.column_as(Column::MachineId.count(), "machines").group_by(Column::AssetClass);
+    Ok(of.into_tuple().all(read).await?.into_iter().collect())
+}
+
+/// Spells the list of what machines said, of one class or of all.
+pub fn list(read: &impl HasTenant, class: Option<i16>) -> List {
+    let by_machine = By { column: "machine_id", of: Of::Key };
+    let by_class = By { column: "asset_class", of: Of::Small };
+    let (range, order, index) = match class {
+        Some(class) => (Entity::of(read).filter(Column::AssetClass.eq(class)), vec![by_machine], "asset_unread_class"),
+        None => (Entity::of(read), vec![by_machine, by_class], "PRIMARY"),
+    };
+    List { range: range.into_query(), order, descending: false, index: Some(index), residual: None }
 }
 
 /// Finds what machines said.
@@ -82,9 +116,11 @@ pub async fn take(
         machine_id,
         asset_class: said.class,
         reason: said.reason.clone(),
+        left_out: said.left_out,
+        cut: said.cut,
         since: was(said.class).map_or(now, |row| row.since),
     };
-    let is_new = |said: &&Unread| was(said.class).is_none_or(|row| row.reason != said.reason);
+    let is_new = |said: &&Unread| was(said.class).is_none_or(|row| !said.is(row));
     let rows = unread.iter().filter(is_new).map(row).map(IntoActiveModel::into_active_model).collect();
-    Ok(Entity::upsert_all_of(tx, rows, &[Column::Reason]).await?)
+    Ok(Entity::upsert_all_of(tx, rows, &[Column::Reason, Column::LeftOut, Column::Cut]).await?)
 }

@@ -11,7 +11,7 @@
 //! A word that was under way while its agent was replaced is no sign of life: words count from [`GRACE`] after a claim.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use cwpp_storage::{StoreResult, TenantTx, Tenanted};
+use cwpp_storage::{HasTenant, StoreResult, TenantTx, Tenanted};
 use sea_orm::entity::prelude::*;
 use sea_orm::{IntoActiveModel, QueryOrder};
 
@@ -194,11 +194,18 @@ fn hold(live: &mut liveness::Model, nonce: &[u8], since: DateTime<Utc>, boot: Op
     }
 }
 
+/// Says whether it is not settled yet which of two agents a machine is: a claim was heard lately, and the incumbent not since.
+pub fn is_contested(claims: &[Model], live: &liveness::Model, now: DateTime<Utc>) -> bool {
+    let (since, heard) = (live.nonce_since_at.unwrap_or(now), live.nonce_seen_at.unwrap_or(now));
+    let is_open = |claim: &Model| claim.since_at >= since && heard <= claim.since_at + GRACE;
+    claims.iter().any(|claim| claim.machine_id == live.machine_id && claim.seen_at > now - PATIENCE && is_open(claim))
+}
+
 /// Finds the claims of machines.
-pub async fn claims(tx: &TenantTx, machine_ids: &[Uuid]) -> StoreResult<Vec<Model>> {
+pub async fn claims(db: &(impl ConnectionTrait + HasTenant), machine_ids: &[Uuid]) -> StoreResult<Vec<Model>> {
     let mut found = Vec::new();
     for ids in crate::shape::padded(machine_ids) {
-        found.extend(Entity::of(tx).filter(Column::MachineId.is_in(ids)).order_by_asc(Column::Nonce).all(tx).await?);
+        found.extend(Entity::of(db).filter(Column::MachineId.is_in(ids)).order_by_asc(Column::Nonce).all(db).await?);
     }
     Ok(found)
 }

@@ -1,5 +1,7 @@
 //! What machines can do: enrol, show life, be found, tagged, counted, removed.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use cwpp_access::TenantScope;
 use cwpp_access::scope::not_its_machine;
@@ -75,6 +77,8 @@ pub struct Machine {
     pub state: AgentState,
     /// Its tags, sorted.
     pub tags: Vec<String>,
+    /// Whether another agent speaks for it as well.
+    pub contested: bool,
 }
 
 impl Machine {
@@ -84,7 +88,7 @@ impl Machine {
             Some(l) if l.last_seen_at >= now - ONLINE => AgentState::Online,
             _ => AgentState::Offline,
         };
-        Self { row, liveness, state, tags }
+        Self { row, liveness, state, tags, contested: false }
     }
 }
 
@@ -277,6 +281,46 @@ impl Machines {
         Ok(done)
     }
 
+    /// Adds tags to machines and takes tags away; an answer each.
+    pub async fn retag(
+        &self,
+        scope: &TenantScope,
+        ids: &[Uuid],
+        add: &[String],
+        remove: &[String],
+    ) -> Result<Vec<Result<()>>> {
+        let mut done = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(TAGGED_AT_ONCE) {
+            let part = self.db.write(scope, |tx| async move {
+                let known = store::lock_many(&tx, ids).await?;
+                let mut tags = tag::of_machines(&tx, ids).await?;
+                let mut done = Vec::with_capacity(ids.len());
+                for id in ids {
+                    if !known.contains_key(id) {
+                        done.push(Err(machine_unknown(*id)));
+                        continue;
+                    }
+                    let mut tags: BTreeSet<String> = tags.remove(id).unwrap_or_default().into_iter().collect();
+                    tags.retain(|tag| !remove.contains(tag));
+                    tags.extend(add.iter().cloned());
+                    if tags.len() > tag::MOST {
+                        let refused = Error::new(Reason::InvalidField, "the machine would have too many tags");
+                        done.push(Err(
+                            refused.violation("add", format!("would make {} tags, most are {}", tags.len(), tag::MOST))
+                        ));
+                        continue;
+                    }
+                    tag::set(&tx, *id, &Vec::from_iter(tags)).await?;
+                    done.push(Ok(()));
+                }
+                Ok(done)
+            });
+            done.extend(part.await?);
+        }
+        self.db.feed_grew();
+        Ok(done)
+    }
+
     /// Lists tags page by page.
     pub async fn tags(
         &self,
@@ -349,9 +393,11 @@ pub(super) async fn describe(
 ) -> StoreResult<Vec<Machine>> {
     let ids: Vec<Uuid> = rows.iter().map(|m| m.machine_id).collect();
     let (mut live, mut tags) = (store::livenesses(db, &ids).await?, tag::of_machines(db, &ids).await?);
+    let claims = instance::claims(db, &ids).await?;
     let machine = |row: entity::Model| {
         let (live, tags) = (live.remove(&row.machine_id), tags.remove(&row.machine_id).unwrap_or_default());
-        Machine::new(row, live, tags, now)
+        let contested = live.as_ref().is_some_and(|live| instance::is_contested(&claims, live, now));
+        Machine { contested, ..Machine::new(row, live, tags, now) }
     };
     Ok(rows.into_iter().map(machine).collect())
 }
@@ -410,8 +456,11 @@ async fn enrol(tx: &TenantTx, registration: &Registration, now: DateTime<Utc>) -
         }
         store::touch(tx, vec![live.clone()]).await?;
         let tags = tag::of_machines(tx, &ids).await?.remove(&row.machine_id).unwrap_or_default();
+        if own.distinct != registration.distinct {
+            metrics::counter!("inventory_clones_total").increment(1);
+        }
         return Ok(Registered {
-            machine: Machine::new(row, Some(live), tags, now),
+            machine: Machine { contested, ..Machine::new(row, Some(live), tags, now) },
             created,
             distinct: own.distinct,
             contested,

@@ -98,6 +98,16 @@ impl MachineServiceOps for Machines {
         Ok(api::SetTagsResponse { results: bulk::results(tags.iter().map(|(id, _)| *id), done) })
     }
 
+    async fn change_tags(
+        &self,
+        scope: TenantScope,
+        request: api::ChangeTagsRequest,
+    ) -> Result<api::ChangeTagsResponse> {
+        let ids = wire::retagged(&request)?;
+        let done = self.retag(&scope, &ids, &request.add, &request.remove).await?;
+        Ok(api::ChangeTagsResponse { results: bulk::results(ids, done) })
+    }
+
     async fn list_tags(&self, scope: TenantScope, mut request: api::ListTagsRequest) -> Result<api::ListTagsResponse> {
         let mut violations = Violations::new();
         let page = request.page.take();

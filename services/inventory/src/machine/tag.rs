@@ -9,6 +9,9 @@ use sea_orm::{IntoActiveModel, QueryOrder};
 use super::{tag_count, watch};
 use crate::shape;
 
+/// Most tags of a machine.
+pub const MOST: usize = 50;
+
 /// A tag of a machine.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "machine_tag")]

@@ -16,7 +16,7 @@ use super::contact::{Contact, Load};
 use super::ops::{Change, Machine, Registration};
 use super::skew::duration;
 use super::summary::{self, Kind, Summary};
-use super::{day, entity, load, query};
+use super::{day, entity, load, query, tag};
 use crate::asset::check::{instant, timestamp};
 use crate::asset::natural_key::short;
 use crate::bulk;
@@ -29,8 +29,6 @@ const MOST_ADDRESSES: usize = 64;
 const MOST_COMPONENTS: usize = 32;
 /// Days that are answered where no number is asked for.
 const USUAL_DAYS: u32 = 30;
-/// Most tags of a machine.
-const MOST_TAGS: usize = 50;
 
 /// Writes an address in its one canonical form, so that it is found however it was written.
 pub(crate) fn canonical(by: &mut cwpp_contracts::common::v1::StringMatch) {
@@ -251,13 +249,7 @@ pub(super) fn tags(request: api::SetTagsRequest) -> Result<Vec<(Uuid, Vec<String
     for (i, machine) in request.machines.into_iter().take(bulk::MOST_AT_ONCE).enumerate() {
         let field = |name: &str| format!("machines[{i}].{name}");
         let id = violations.uuid(field("machine_id"), &machine.machine_id).unwrap_or_default();
-        let count = machine.tags.len();
-        violations.check(count <= MOST_TAGS, field("tags"), format!("must be at most {MOST_TAGS}, are {count}"));
-        for (n, tag) in machine.tags.iter().take(MOST_TAGS).enumerate() {
-            query::check_tag(&field(&format!("tags[{n}]")), tag, &mut violations);
-            let first = machine.tags.iter().position(|t| t == tag);
-            violations.check(first == Some(n), field(&format!("tags[{n}]")), "is named before");
-        }
+        check_tags(&field("tags"), &machine.tags, &mut violations);
         let mut tags = machine.tags;
         tags.sort_unstable();
         all.push((id, tags));
@@ -267,13 +259,42 @@ pub(super) fn tags(request: api::SetTagsRequest) -> Result<Vec<(Uuid, Vec<String
     Ok(all)
 }
 
+fn check_tags(field: &str, tags: &[String], violations: &mut Violations) {
+    let (count, most) = (tags.len(), tag::MOST);
+    violations.check(count <= most, field, format!("must be at most {most}, are {count}"));
+    for (n, tag) in tags.iter().take(most).enumerate() {
+        query::check_tag(&format!("{field}[{n}]"), tag, violations);
+        let first = tags.iter().position(|t| t == tag);
+        violations.check(first == Some(n), format!("{field}[{n}]"), "is named before");
+    }
+}
+
+/// Reads the machines whose tags change.
+pub(super) fn retagged(request: &api::ChangeTagsRequest) -> Result<Vec<Uuid>> {
+    let mut violations = Violations::new();
+    let ids = machine_ids(&request.machine_ids, &mut violations);
+    check_tags("add", &request.add, &mut violations);
+    check_tags("remove", &request.remove, &mut violations);
+    let is_any = !request.add.is_empty() || !request.remove.is_empty();
+    violations.check(is_any, "add", "must name a tag where remove names none");
+    for (n, tag) in request.remove.iter().enumerate().take(tag::MOST) {
+        violations.check(!request.add.contains(tag), format!("remove[{n}]"), "is to be added as well");
+    }
+    violations.finish()?;
+    bulk::unique(ids.iter().copied(), |i| format!("machine_ids[{i}]"))?;
+    Ok(ids)
+}
+
+fn machine_ids(named: &[String], violations: &mut Violations) -> Vec<Uuid> {
+    bulk::check("machine_ids", named.len(), violations);
+    let named = named.iter().take(bulk::MOST_AT_ONCE).enumerate();
+    named.map(|(i, id)| violations.uuid(format!("machine_ids[{i}]"), id).unwrap_or_default()).collect()
+}
+
 /// Reads the machines that are to be removed, and the id of the request.
 pub(super) fn removals(request: &api::DeleteMachinesRequest) -> Result<(Vec<Uuid>, Option<Uuid>)> {
     let mut violations = Violations::new();
-    bulk::check("machine_ids", request.machine_ids.len(), &mut violations);
-    let named = request.machine_ids.iter().take(bulk::MOST_AT_ONCE).enumerate();
-    let ids: Vec<Uuid> =
-        named.map(|(i, id)| violations.uuid(format!("machine_ids[{i}]"), id).unwrap_or_default()).collect();
+    let ids = machine_ids(&request.machine_ids, &mut violations);
     let request_id = match request.request_id.as_str() {
         "" => None,
         text => violations.uuid("request_id", text),
@@ -284,7 +305,7 @@ pub(super) fn removals(request: &api::DeleteMachinesRequest) -> Result<(Vec<Uuid
 }
 
 pub(super) fn to_wire(machine: Machine) -> api::Machine {
-    let Machine { row, liveness, state, tags } = machine;
+    let Machine { row, liveness, state, tags, contested } = machine;
     let live = liveness.as_ref();
     api::Machine {
         machine_id: row.machine_id.to_string(),
@@ -308,6 +329,8 @@ pub(super) fn to_wire(machine: Machine) -> api::Machine {
         uninstall_time: live.and_then(|l| l.uninstalled_at).map(timestamp),
         last_checked_time: live.and_then(|l| l.last_checked_at).map(timestamp),
         load_average: live.and_then(|l| l.load_average),
+        contested,
+        clock_clamped: live.is_some_and(|l| l.clock_clamped),
     }
 }
 

@@ -97,13 +97,24 @@ fn account_changes() -> Vec<Migration> {
 }
 
 fn unread() -> Vec<Migration> {
-    vec![Migration::table(
-        "1131_asset_unread",
-        Table::of_tenant("asset_unread")
-            .uuid("machine_id")
-            .small("asset_class")
-            .varchar("reason", 255)
-            .time("since")
-            .key(&["app_id", "machine_id", "asset_class"]),
-    )]
+    vec![
+        Migration::table(
+            "1131_asset_unread",
+            Table::of_tenant("asset_unread")
+                .uuid("machine_id")
+                .small("asset_class")
+                .varchar("reason", 255)
+                .unsigned("left_out")
+                .unsigned("cut")
+                .time("since")
+                .key(&["app_id", "machine_id", "asset_class"]),
+        ),
+        // Serves the list of one class, and the counts of machines by class.
+        Migration::index(
+            "1132_asset_unread_class",
+            "asset_unread_class",
+            "asset_unread",
+            &["app_id", "asset_class", "machine_id"],
+        ),
+    ]
 }

@@ -84,6 +84,7 @@ both! {
         let mut younger = Agent::new(&tenant, 2, 2);
         let first = younger.register(w).await;
         assert!(first.contested && !first.created && younger.id == older.id);
+        assert!(first.machine.unwrap().contested && older.machine(w).await.contested);
         assert_eq!(reason(younger.report(w, &[package("nginx", "1")]).await), Reason::MachineContested);
         assert_eq!(younger.beat(w).await.contested_machine_ids, std::slice::from_ref(&older.id));
         w.clock.advance(Duration::from_secs(30));
@@ -102,6 +103,7 @@ both! {
         let (machine, assets) = before;
         assert_eq!(w.stored(&older.host(), CLASS).await, assets);
         let now = older.machine(w).await;
+        assert!(!now.contested, "it is settled");
         assert_eq!((now.create_time, now.facts, now.cpu_percent), (machine.create_time, machine.facts, Some(1.0)));
         assert_eq!(younger.machine(w).await.facts.unwrap().name, "start-2");
         assert_eq!(w.count(tenant.app_id, "", CLASS).await, (2, 2));

@@ -54,6 +54,40 @@ both! {
         }
     }
 
+    async fn an_export_that_ended_early_goes_on_behind_the_part_that_was_had(w: World) {
+        let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
+        let host = w.host(&tenant, "web-1").await;
+        let items: Vec<_> = (0..3_500).map(|n| package(&format!("p{n:05}"), "1")).collect();
+        w.report(&host, &PACKAGES, &items).await;
+        let all = |page_token: String| {
+            let query = Some(AssetQuery { query: Some(Query::SystemPackage(SystemPackageQuery::default())) });
+            ExportAssetsRequest { app_id: tenant.app_id, query, page_token, ..Default::default() }
+        };
+        let (mut seen, mut token, mut streams) = (BTreeSet::new(), String::new(), 0);
+        loop {
+            // Each stream is left after its first part.
+            streams += 1;
+            let part = w.assets.export_assets(all(token)).await.unwrap().into_inner().message().await.unwrap().unwrap();
+            for asset in part.assets {
+                assert!(seen.insert(asset.asset_id), "nothing comes twice");
+            }
+            token = part.next_page_token;
+            if token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!((seen.len(), streams), (3_500, 4));
+        let first = w.assets.export_assets(all(String::new())).await.unwrap().into_inner().message().await.unwrap().unwrap();
+        let token = first.next_page_token;
+        let other = ExportAssetsRequest { descending: true, ..all(token.clone()) };
+        let foreign = ExportAssetsRequest { app_id: neighbour.app_id, ..all(token.clone()) };
+        for wrong in [other, foreign, all("x".into())] {
+            assert_eq!(reason(w.assets.export_assets(wrong).await.map(|_| ())), Reason::PageTokenInvalid);
+        }
+        let list = ListAssetsRequest { page: Some(Page { page_size: 0, page_token: token }), ..ask(tenant.app_id, Query::SystemPackage(SystemPackageQuery::default())) };
+        assert_eq!(reason(w.page(list).await), Reason::PageTokenInvalid, "it opens no list");
+    }
+
     async fn rows_of_a_machine_with_many_tags_come_in_messages_that_clients_take(w: World) {
         let tenant = w.tenant().await;
         let host = w.host(&tenant, "web-1").await;

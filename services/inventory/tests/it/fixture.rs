@@ -45,6 +45,7 @@ pub(crate) fn varied(class: AssetClass, Which { n, steady, volatile }: Which) ->
                 sudo: Some(steady.is_multiple_of(2)),
                 password_status: [PasswordStatus::Normal, PasswordStatus::Locked][(steady % 2) as usize].into(),
                 account_expire_time: seconds(steady),
+                password_expire_time: [seconds(steady), None][(steady % 2) as usize],
                 password_warn_days: Some(steady),
                 password_lock_days: [Some(steady), None][(steady % 2) as usize],
                 ssh_login: [Some(true), None, Some(false)][(steady % 3) as usize],
@@ -562,6 +563,8 @@ pub(crate) fn narrowed(query: &Query) -> Query {
             ssh_login: Some(true),
             last_login_from: seconds(0),
             last_login_until: seconds(1),
+            password_expires_from: seconds(0),
+            password_expires_until: seconds(1),
             ..q
         }),
         Query::SystemPackage(q) => Query::SystemPackage(SystemPackageQuery {

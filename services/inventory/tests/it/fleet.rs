@@ -430,6 +430,29 @@ both! {
         assert_eq!(fields(w.machines.list_tags(wrong).await), ["order", "tag"]);
     }
 
+    async fn tags_are_added_and_taken_away_beside_others(w: World) {
+        let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
+        let (one, two, other) = (w.host(&tenant, "web-1").await, w.host(&tenant, "web-2").await, w.host(&neighbour, "web-1").await);
+        let set = vec![tags(&one.id, &["blue", "db"]), tags(&two.id, &(0..50).map(|n| format!("t{n:02}")).collect::<Vec<_>>().iter().map(String::as_str).collect::<Vec<_>>())];
+        w.machines.set_tags(SetTagsRequest { app_id: tenant.app_id, machines: set }).await.unwrap();
+        let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        let change = async |ids: &[&str], add: &[&str], remove: &[&str]| {
+            let request = ChangeTagsRequest { app_id: tenant.app_id, machine_ids: names(ids), add: names(add), remove: names(remove) };
+            w.machines.clone().change_tags(request).await.map(|a| a.into_inner().results)
+        };
+        let results = change(&[&one.id, &two.id, &other.id], &["web", "blue"], &["db", "none"]).await.unwrap();
+        assert_eq!(reasons(&results), ["", "INVALID_FIELD", "MACHINE_UNKNOWN"]);
+        assert_eq!(get(w, &one).await.tags, ["blue", "web"]);
+        assert_eq!(get(w, &two).await.tags.len(), 50);
+        assert_eq!(reasons(&change(&[&two.id], &["web"], &["t00"]).await.unwrap()), [""]);
+        assert_eq!(tag_counts(w, &tenant, |r| r.tag = Some(exact("web"))).await, [("web".to_owned(), 2)]);
+        assert_eq!(tag_counts(w, &tenant, |r| r.tag = Some(prefix("t0"))).await.len(), 9);
+        assert_eq!(fields(change(&[&one.id], &[], &[]).await), ["add"]);
+        assert_eq!(fields(change(&["x"], &["a", "a", " "], &["a"]).await), ["machine_ids[0]", "add[1]", "add[2]", "remove[0]"]);
+        assert_eq!(fields(change(&[], &["a"], &[]).await), ["machine_ids"]);
+        assert_eq!(reason(change(&[&one.id, &one.id], &["a"], &[]).await), Reason::DuplicateItem);
+    }
+
     async fn machines_are_found_by_ids_and_by_any_address(w: World) {
         let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
         let mut hosts = Vec::new();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cwpp_chassis::Reason;
+use cwpp_contracts::common::v1::Page;
 use cwpp_contracts::inventory::v1::*;
 
 use crate::world::*;
@@ -54,5 +55,55 @@ both! {
         assert_eq!(told(w, &host).await, []);
         let stranger = Host { id: uuid::Uuid::now_v7().to_string(), ..host.clone() };
         assert_eq!(reason(w.unread(&stranger, &[], &[(Account, "one")]).await), Reason::MachineUnknown);
+    }
+
+    async fn what_was_left_out_or_cut_is_counted_and_machines_are_listed_by_class(w: World) {
+        use AssetClass::{Account, JarPackage, SystemPackage};
+        let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
+        let (one, two, other) = (w.host(&tenant, "web-1").await, w.host(&tenant, "web-2").await, w.host(&neighbour, "web-1").await);
+        let say = async |host: &Host, unread: Vec<UnreadClass>| {
+            let request = NegotiateReportRequest { app_id: host.app_id, machine_id: host.id.clone(), unread, ..Default::default() };
+            w.assets.clone().negotiate_report(request).await.unwrap();
+        };
+        let jars = |left_out: u64, cut: u64| UnreadClass { asset_class: JarPackage.into(), reason: "left out: /a.jar: broken".into(), left_out, cut };
+        let accounts = || UnreadClass { asset_class: Account.into(), reason: "no right".into(), ..Default::default() };
+        say(&one, vec![jars(3, 1), accounts()]).await;
+        say(&two, vec![jars(1, 0)]).await;
+        say(&other, vec![accounts()]).await;
+        let counts = async |machine_id: &str| {
+            let request = ListAssetCountsRequest { app_id: tenant.app_id, machine_id: machine_id.into() };
+            let counts = w.assets.clone().list_asset_counts(request).await.unwrap().into_inner().counts;
+            let of = |class: AssetClass| counts.iter().find(|c| c.asset_class() == class).map(|c| (c.left_out, c.cut, c.unread_machines)).unwrap();
+            [of(JarPackage), of(Account), of(SystemPackage)]
+        };
+        assert_eq!(counts("").await, [(0, 0, 2), (0, 0, 1), (0, 0, 0)]);
+        assert_eq!(counts(&one.id).await, [(3, 1, 1), (0, 0, 1), (0, 0, 0)]);
+        // Another number alone is taken too.
+        say(&one, vec![jars(4, 1)]).await;
+        assert_eq!(counts(&one.id).await[0], (4, 1, 1));
+
+        let list = async |asset_class: AssetClass| {
+            let (mut rows, mut page_token) = (Vec::new(), String::new());
+            loop {
+                let page = Some(Page { page_size: 1, page_token });
+                let request = ListUnreadClassesRequest { app_id: tenant.app_id, asset_class: asset_class.into(), page };
+                let answer = w.assets.clone().list_unread_classes(request).await.unwrap().into_inner();
+                for row in answer.unread {
+                    let unread = row.unread.unwrap();
+                    assert_eq!(row.since_time, Some(timestamp(noon())));
+                    rows.push((row.host.unwrap().name, unread.asset_class(), unread.left_out));
+                }
+                page_token = answer.next_page_token;
+                if page_token.is_empty() {
+                    return rows;
+                }
+            }
+        };
+        let name = |n: u8| format!("web-{n}");
+        assert_eq!(list(JarPackage).await, [(name(1), JarPackage, 4), (name(2), JarPackage, 1)]);
+        assert_eq!(list(AssetClass::Unspecified).await, [(name(1), Account, 0), (name(1), JarPackage, 4), (name(2), JarPackage, 1)]);
+        assert_eq!(list(SystemPackage).await, []);
+        let wrong = ListUnreadClassesRequest { app_id: tenant.app_id, asset_class: 99, page: Some(Page { page_size: -1, ..Default::default() }) };
+        assert_eq!(fields(w.assets.list_unread_classes(wrong).await), ["asset_class", "page.page_size"]);
     }
 }

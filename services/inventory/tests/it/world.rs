@@ -233,6 +233,7 @@ impl World {
         let said = |(class, reason): &(AssetClass, &str)| UnreadClass {
             asset_class: (*class).into(),
             reason: (*reason).into(),
+            ..Default::default()
         };
         let request = NegotiateReportRequest {
             app_id: host.app_id,

@@ -67,6 +67,14 @@ impl AssetServiceOps for Fixed {
         Ok(ListAssetCountsResponse::default())
     }
 
+    async fn list_unread_classes(
+        &self,
+        _: TenantScope,
+        _: ListUnreadClassesRequest,
+    ) -> Result<ListUnreadClassesResponse, Error> {
+        Ok(ListUnreadClassesResponse::default())
+    }
+
     async fn list_top_values(&self, _: TenantScope, _: ListTopValuesRequest) -> Result<ListTopValuesResponse, Error> {
         Ok(ListTopValuesResponse::default())
     }
@@ -96,7 +104,7 @@ impl AssetServiceOps for Fixed {
         _: TenantScope,
         _: ExportAssetsRequest,
     ) -> Result<Outgoing<ExportAssetsResponse>, Error> {
-        let parts = (0..2).map(|_| Ok(ExportAssetsResponse { assets: vec![asset()] }));
+        let parts = (0..2).map(|_| Ok(ExportAssetsResponse { assets: vec![asset()], ..Default::default() }));
         Ok(futures::stream::iter(parts).boxed())
     }
 

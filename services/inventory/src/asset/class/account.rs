@@ -309,7 +309,9 @@ impl Class for Account {
             plan = plan.and(Column::SshLogin.eq(ssh_login));
         }
         let last_login = within("query.account.last_login", q.last_login_from, q.last_login_until, violations);
-        plan.span("last_login_at", last_login)
+        let (from, until) = (q.password_expires_from, q.password_expires_until);
+        let password_expires = within("query.account.password_expires", from, until, violations);
+        plan.span("last_login_at", last_login).span("password_expires_at", password_expires)
     }
 
     fn register(&self, registry: Registry) -> Registry {
