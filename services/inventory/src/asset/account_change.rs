@@ -5,8 +5,8 @@
 use chrono::{DateTime, Utc};
 use cwpp_storage::{HasTenant, StoreResult, TenantRead, TenantTx, Tenanted, page};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::SelectStatement;
 use sea_orm::sea_query::extension::mysql::{IndexHintScope, MySqlSelectStatementExt};
+use sea_orm::sea_query::{Condition, SelectStatement};
 use sea_orm::{FromQueryResult, IntoActiveModel, QueryOrder, QuerySelect, QueryTrait, Value};
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +81,17 @@ pub async fn forget(tx: &TenantTx, machine_id: Uuid, most: usize) -> StoreResult
     let of = of.filter(Column::ChangedAt.lte(last.changed_at));
     of.filter(Column::ChangeId.is_in(oldest.iter().map(|row| row.change_id))).exec(tx).await?;
     Ok(oldest.len() < most)
+}
+
+/// Deletes at most so many changes of these accounts of a machine; says whether that was all.
+pub async fn forget_named(tx: &TenantTx, machine_id: Uuid, names: &[String], most: usize) -> StoreResult<bool> {
+    let named = || Condition::all().add(Column::MachineId.eq(machine_id)).add(Column::Name.is_in(names));
+    let some = Entity::of(tx).filter(named()).limit(most as u64).all(tx).await?;
+    if !some.is_empty() {
+        let among = Column::ChangeId.is_in(some.iter().map(|row| row.change_id));
+        Entity::delete_of(tx).filter(named()).filter(among).exec(tx).await?;
+    }
+    Ok(some.len() < most)
 }
 
 /// Collects what a transaction finds out about a machine's accounts.

@@ -10,8 +10,8 @@ use cwpp_contracts::inventory::v1::AssetClass;
 use cwpp_storage::{Db, StoreResult, TenantRead, TenantTx};
 use uuid::Uuid;
 
-use super::class::Class;
-use super::{account_change, remove, snapshot, store};
+use super::class::{Class, Item};
+use super::{account_change, remove, snapshot, store, tally};
 use crate::machine;
 use crate::policy::collection;
 
@@ -54,7 +54,11 @@ pub async fn chosen(
     for (machine_id, keys) in &machines {
         let found = match only_look {
             true => db.read(scope, |read| async move { look(&read, class, *machine_id, keys).await }).await?,
-            false => db.write(scope, |tx| async move { take(&tx, class, *machine_id, keys).await }).await?,
+            false => {
+                // The history first: a call that ends in between may be repeated.
+                while !db.write(scope, |tx| async move { forget(&tx, class, *machine_id, keys).await }).await? {}
+                db.write(scope, |tx| async move { take(&tx, class, *machine_id, keys).await }).await?
+            }
         };
         deleted.assets += found.len() as u64;
         deleted.machines += u64::from(!found.is_empty());
@@ -76,9 +80,28 @@ async fn look(read: &TenantRead, class: &dyn Class, machine_id: Uuid, keys: &[Uu
 
 async fn take(tx: &TenantTx, class: &dyn Class, machine_id: Uuid, keys: &[Uuid]) -> StoreResult<Vec<Uuid>> {
     match machine::store::hold(tx, &[machine_id]).await?.is_empty() {
-        false => remove::items(tx, machine_id, class, keys).await,
+        false => {
+            forget(tx, class, machine_id, keys).await?;
+            remove::items(tx, machine_id, class, keys).await
+        }
         true => Ok(Vec::new()),
     }
+}
+
+/// Deletes what is remembered of chosen accounts, a chunk of it; says whether that was all.
+async fn forget(tx: &TenantTx, class: &dyn Class, machine_id: Uuid, keys: &[Uuid]) -> StoreResult<bool> {
+    if class.class() != AssetClass::Account {
+        return Ok(true);
+    }
+    let mut keys = keys.to_vec();
+    keys.sort_unstable();
+    let accounts = store::before(tx, class, machine_id, &keys, true).await?;
+    let name = |row: tally::Before| match row.item {
+        Some(Item::Account(account)) => Some(account.name),
+        _ => None,
+    };
+    let names: Vec<String> = accounts.into_values().filter_map(name).collect();
+    account_change::forget_named(tx, machine_id, &names, CHUNK).await
 }
 
 /// Deletes all assets of a class on the machines on which it is switched off, as long as the caller waits; or only counts

@@ -269,8 +269,11 @@ async fn write(tx: &TenantTx, batch: &[Waiting], forms: &Forms, now: DateTime<Ut
     }
     for (machine_id, contact) in negotiations {
         let old = said.remove(&machine_id).unwrap_or_default();
-        let read = contact.classes.iter().map(|offer| offer.class);
-        unread::take(tx, machine_id, read, &contact.unread, &old, now).await?;
+        // Of a class that the tenant switched off nothing is kept, not even why it could not be read.
+        let is_off = |class: i16| settings.get(&machine_id).is_some_and(|settings| settings.class(class).off);
+        let (off, said): (Vec<Unread>, Vec<Unread>) = contact.unread.iter().cloned().partition(|u| is_off(u.class));
+        let read = contact.classes.iter().map(|offer| offer.class).chain(off.iter().map(|unread| unread.class));
+        unread::take(tx, machine_id, read, &said, &old, now).await?;
     }
     for (machine_id, claims) in claims {
         claims.put(tx, machine_id).await?;

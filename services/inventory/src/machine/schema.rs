@@ -91,7 +91,7 @@ pub(crate) fn steps() -> Vec<Migration> {
             "1009_machine_kind",
             "machine_kind",
             "machine",
-            &["app_id", "os_type", "machine_type", "instance_state", "created_at"],
+            &["app_id", "os_type", "machine_type", "instance_state", "provider", "created_at"],
         ),
         Migration::table(
             "1010_machine_tag",

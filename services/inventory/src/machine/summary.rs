@@ -22,19 +22,23 @@ pub const LOADS: [liveness::Column; 3] =
 pub const BUCKETS: [LoadBucket; 5] =
     [LoadBucket::Unknown, LoadBucket::UpTo20, LoadBucket::UpTo50, LoadBucket::UpTo80, LoadBucket::UpTo100];
 
+/// The columns of a kind of machines, in the order of the index that counts them.
+const KIND: [entity::Column; 4] =
+    [entity::Column::OsType, entity::Column::MachineType, entity::Column::InstanceState, entity::Column::Provider];
+
 /// The numbers.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
     /// Machines whose agent is online, offline, uninstalled.
     pub agents: [u64; 3],
-    /// Machines by operating system, type and state of the instance (their numbers in the contract).
+    /// Machines by operating system, type and state of the instance (their numbers in the contract), and by cloud.
     pub kinds: Vec<Kind>,
     /// Machines by bucket, and those of the highest values, for processor, memory and disk.
     pub loads: [Load; 3],
 }
 
-/// Machines of one operating system, type and state of the instance.
-#[derive(Debug, Clone, Copy)]
+/// Machines of one operating system, type, state of the instance and cloud.
+#[derive(Debug, Clone)]
 pub struct Kind {
     /// The operating system.
     pub os_type: i16,
@@ -42,6 +46,8 @@ pub struct Kind {
     pub machine_type: i16,
     /// The state of the instance.
     pub instance_state: i16,
+    /// The cloud.
+    pub provider: String,
     /// How many there are.
     pub machines: u64,
     /// How many of them are new.
@@ -136,18 +142,19 @@ async fn kinds(read: &TenantRead, new_since: DateTime<Utc>) -> StoreResult<Vec<K
     let mut select = entity::Entity::of(read).into_query();
     select
         .clear_selects()
-        .columns([entity::Column::OsType, entity::Column::MachineType, entity::Column::InstanceState])
+        .columns(KIND)
         .expr(Expr::from(Func::count(Expr::col(entity::Column::AppId))).cast_as(Alias::new("signed")))
         .expr(count(Condition::all().add(entity::Column::CreatedAt.gt(new_since))))
-        .group_by_columns([entity::Column::OsType, entity::Column::MachineType, entity::Column::InstanceState]);
+        .group_by_columns(KIND);
     let mut kinds = Vec::new();
     for row in read.query_all(&select).await? {
         kinds.push(Kind {
             os_type: row.try_get_by_index(0)?,
             machine_type: row.try_get_by_index(1)?,
             instance_state: row.try_get_by_index(2)?,
-            machines: row.try_get_by_index::<i64>(3)?.unsigned_abs(),
-            new: row.try_get_by_index::<i64>(4)?.unsigned_abs(),
+            provider: row.try_get_by_index(3)?,
+            machines: row.try_get_by_index::<i64>(4)?.unsigned_abs(),
+            new: row.try_get_by_index::<i64>(5)?.unsigned_abs(),
         });
     }
     Ok(kinds)

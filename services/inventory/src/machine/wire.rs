@@ -343,6 +343,11 @@ pub(super) fn summary(summary: Summary, now: DateTime<Utc>) -> api::GetMachineSu
         }
         sums.into_iter()
     };
+    let mut providers: BTreeMap<&str, u64> = BTreeMap::new();
+    for kind in &summary.kinds {
+        *providers.entry(&kind.provider).or_default() += kind.machines;
+    }
+    let provider = |(provider, machines): (&str, u64)| api::ProviderCount { provider: provider.to_owned(), machines };
     let [cpu, memory, disk] = &summary.loads;
     api::GetMachineSummaryResponse {
         machines: summary.kinds.iter().map(|k| k.machines).sum(),
@@ -359,6 +364,7 @@ pub(super) fn summary(summary: Summary, now: DateTime<Utc>) -> api::GetMachineSu
         memory_load: Some(load(memory)),
         disk_load: Some(load(disk)),
         summary_time: Some(timestamp(now)),
+        providers: providers.into_iter().map(provider).collect(),
     }
 }
 

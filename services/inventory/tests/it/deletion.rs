@@ -70,6 +70,32 @@ both! {
         assert_eq!(w.count(tenant.app_id, "", AssetClass::SystemPackage).await, (5, 2));
     }
 
+    async fn the_history_of_a_deleted_account_goes_with_it(w: World) {
+        let tenant = w.tenant().await;
+        let (host, other) = (w.host(&tenant, "web-1").await, w.host(&tenant, "web-2").await);
+        for host in [&host, &other] {
+            for uid in [1000, 1001, 1002] {
+                w.report(host, &[AssetClass::Account], &[account("alice", uid), account("bob", uid)]).await;
+                w.clock.advance(std::time::Duration::from_secs(60));
+            }
+        }
+        let history = async |host: &Host| {
+            let of = ListAccountChangesRequest { app_id: tenant.app_id, machine_id: host.id.clone(), ..Default::default() };
+            let mut names: Vec<String> = w.changes(of).await.into_iter().map(|change| change.account_name).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(history(&host).await, ["alice", "alice", "bob", "bob"]);
+        let stored = w.stored(&host, AssetClass::Account).await;
+        let alice = stored.iter().find(|asset| name(asset) == "alice").unwrap();
+        let assets = vec![AssetName { machine_id: host.id.clone(), asset_id: alice.asset_id.clone() }];
+        let request = DeleteAssetsRequest { asset_class: AssetClass::Account.into(), assets, ..of(&tenant) };
+        delete(w, DeleteAssetsRequest { validate_only: true, ..request.clone() }).await.unwrap();
+        assert_eq!(history(&host).await.len(), 4, "a preview deletes nothing");
+        assert_eq!(delete(w, request).await.unwrap().assets, 1);
+        assert_eq!((history(&host).await, history(&other).await.len()), (vec!["bob".to_owned(); 2], 4));
+    }
+
     async fn a_deleted_account_that_comes_back_is_no_change(w: World) {
         let tenant = w.tenant().await;
         let host = w.host(&tenant, "web-1").await;

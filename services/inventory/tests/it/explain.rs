@@ -6,6 +6,7 @@ use cwpp_contracts::inventory::v1::list_machines_request::Filter;
 use cwpp_contracts::inventory::v1::*;
 use cwpp_inventory::asset::class::{CLASSES, of_query};
 use cwpp_inventory::asset::query::ask;
+use cwpp_inventory::asset::unread;
 use cwpp_inventory::keyset::{Cursor, List, Of};
 use cwpp_inventory::machine::{query, tag_count};
 use cwpp_storage::{Db, Dialect};
@@ -115,6 +116,11 @@ both! {
         for table in machines.into_iter().chain(CLASSES.iter().map(|c| c.table())) {
             w.analyze(table).await;
         }
+        for id in &ids {
+            let host = Host { app_id: tenant.app_id, id: id.to_string() };
+            w.unread(&host, &[], &[(AssetClass::JarPackage, "no right"), (AssetClass::Process, "no right")]).await.unwrap();
+        }
+        w.analyze("asset_unread").await;
         let db = w.db().await;
         let linux = HostFilter { os_type: OsType::Linux.into(), ..Default::default() };
         let mut spelled = std::collections::BTreeSet::new();
@@ -221,6 +227,10 @@ both! {
             let (range, order) = &tag_count::plan(&request, &mut Violations::new());
             let list = db.write(&scope(&tenant), |tx| async move { Ok(tag_count::list(&tx, range, *order)) }).await.unwrap();
             check(&db, &tenant, &list, index, &format!("{request:?}")).await;
+        }
+        for (class, index) in [(None, "PRIMARY"), (Some(AssetClass::JarPackage as i16), "asset_unread_class")] {
+            let list = db.write(&scope(&tenant), |tx| async move { Ok(unread::list(&tx, class)) }).await.unwrap();
+            check(&db, &tenant, &list, index, &format!("unread {class:?}")).await;
         }
         db.close().await;
     }

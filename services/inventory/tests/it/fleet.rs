@@ -301,6 +301,7 @@ both! {
             let facts = request.facts.as_mut().unwrap();
             facts.machine_type = if n < 3 { MachineType::CloudVm } else { MachineType::Other }.into();
             facts.os_type = if n == 8 { OsType::Windows } else { OsType::Linux }.into();
+            facts.provider = if n < 2 { "aws" } else { "" }.into();
             let id = w.register(request).await.unwrap().machine.unwrap().machine_id;
             let host = Host { app_id: tenant.app_id, id };
             beat(w, &host, (Some(f64::from(n) * 12.5), (n > 1).then_some(50.0), Some(0.0))).await;
@@ -331,6 +332,9 @@ both! {
             assert_eq!(names(w, &tenant, |r| r.machine_type = count.machine_type).await.len() as u64, count.machines);
         }
         assert_eq!((summary.os_types.len(), summary.machine_types.len()), (2, 2));
+        let providers: Vec<(&str, u64)> = summary.providers.iter().map(|p| (p.provider.as_str(), p.machines)).collect();
+        assert_eq!(providers, [("", 8), ("aws", 2)]);
+        assert_eq!(names(w, &tenant, |r| r.provider = "aws".into()).await.len(), 2);
         type Ask = fn(&mut ListMachinesRequest, i32);
         let loads: [(&Option<LoadSummary>, Ask); 3] = [
             (&summary.cpu_load, |r, b| r.cpu_load = b),

@@ -99,6 +99,12 @@ both! {
         let off: Vec<_> = counts.iter().filter(|c| c.disabled).map(|c| (c.asset_class(), c.items)).collect();
         assert_eq!(off, [(AssetClass::SystemPackage, 1)]);
 
+        // Nor is it told why it could not be read.
+        w.unread(&host, &[], &[(AssetClass::SystemPackage, "not read: /home/alice"), (AssetClass::Account, "no right")]).await.unwrap();
+        let request = ListUnreadClassesRequest { app_id: tenant.app_id, ..Default::default() };
+        let unread = w.assets.list_unread_classes(request).await.unwrap().into_inner().unread;
+        assert_eq!(unread.iter().map(|row| row.unread.as_ref().unwrap().asset_class()).collect::<Vec<_>>(), [AssetClass::Account]);
+
         // On again, it is pulled although the host has what is stored; another interval alone pulls nothing.
         put(w, &tenant, id, (MachineScopeKind::All, &[]), packages(true, Some(3600)), 2).await;
         assert_eq!(decided(w, &host, &items).await, ([Send, Send], Some(3600)));
