@@ -73,9 +73,8 @@ impl Services {
         services.run("configuration", &[]).await?;
         services.run("inventory", &[]).await?;
         let configuration = ("peers.configuration", target(&services, "configuration")?);
-        services.run("incidents", std::slice::from_ref(&configuration)).await?;
-        let mut peers = vec![configuration];
-        peers.push(("peers.inventory", target(&services, "inventory")?));
+        let mut peers = vec![configuration, ("peers.inventory", target(&services, "inventory")?)];
+        services.run("incidents", &peers).await?;
         peers.push(("peers.incidents", target(&services, "incidents")?));
         peers.push(("signing.key_file", services.folder.path().join("signing.pem").display().to_string()));
         services.run("retention", &peers).await?;

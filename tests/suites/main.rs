@@ -14,3 +14,4 @@ mod refusals;
 mod reports;
 mod stops;
 mod tokens;
+mod whitelists;

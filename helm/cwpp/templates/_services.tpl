@@ -12,7 +12,7 @@ Whom a service calls: the call graph, which peers, addresses and the network pol
 {{- define "cwpp.calls" -}}
 {{- get (dict
   "inventory" "configuration"
-  "incidents" "configuration"
+  "incidents" "configuration inventory"
   "configuration" ""
   "retention" "configuration inventory incidents") .name -}}
 {{- end -}}

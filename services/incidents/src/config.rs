@@ -31,11 +31,14 @@ pub struct Config {
 pub struct Peers {
     /// The configuration service, `http://HOST:PORT`, whose login whitelists are followed; empty follows none.
     pub configuration: String,
+    /// The inventory service, `http://HOST:PORT`, whose machines' tags are followed; empty follows none, and no whitelist by
+    /// tag covers a machine then.
+    pub inventory: String,
 }
 
 impl Default for Peers {
     fn default() -> Self {
-        Self { configuration: "http://127.0.0.1:50053".into() }
+        Self { configuration: "http://127.0.0.1:50053".into(), inventory: "http://127.0.0.1:50051".into() }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The incidents service: what was found to be wrong on machines, and what people did about it.
 //!
 //! It detects password cracking and abnormal logins in authentication events that agents send, and follows the tenants'
-//! login whitelists from configuration. It is ready, and takes events, while configuration is away.
+//! login whitelists from configuration, and the tags of their machines from inventory. It is ready, and takes events, while
+//! these are away.
 
 pub mod config;
 pub mod detection;
@@ -10,6 +11,7 @@ pub mod incident;
 mod migrations;
 pub mod policy;
 mod rpc;
+pub mod tag;
 mod time;
 
 use std::sync::Arc;
@@ -21,11 +23,13 @@ use cwpp_chassis::client::Channel;
 use cwpp_chassis::config::Settings;
 use cwpp_contracts::common::v1::DataClass;
 use cwpp_contracts::configuration::v1::policy_service_client::PolicyServiceClient;
+use cwpp_contracts::inventory::v1::asset_service_client::AssetServiceClient;
 use cwpp_storage::{Db, Eraser, Registry, follow, migrate};
 
 pub use config::Config;
 use policy::follow::Policies;
 use rpc::Rpc;
+use tag::follow::Machines;
 
 /// The service.
 #[derive(Debug)]
@@ -33,7 +37,7 @@ pub struct Incidents;
 
 /// Returns the tables in the order in which a purge empties them, and the migrations.
 pub fn registry() -> Registry {
-    use DataClass::{Configuration, Incident, Operational};
+    use DataClass::{Configuration, Incident, Operational, Resource};
     Registry::new(<self::Incidents as Service>::NAME)
         .erasable(incident::entity::account::Entity, Incident)
         .erasable(incident::entity::Entity, Incident)
@@ -42,6 +46,7 @@ pub fn registry() -> Registry {
         .erasable(event::entity::machine::Entity, Operational)
         .erasable(policy::entity::machine::Entity, Configuration)
         .erasable(policy::entity::whitelist::Entity, Configuration)
+        .erasable(tag::Entity, Resource)
         .migrations(migrations::all())
 }
 
@@ -82,7 +87,14 @@ impl Service for Incidents {
             let channel = Channel::connect_lazy(&config.peers.configuration, &config.client())?
                 .with_descriptor(cwpp_contracts::FILE_DESCRIPTOR_SET)?;
             let policies = Policies { client: PolicyServiceClient::new(channel) };
+            let (db, shutdown) = (db.clone(), shutdown.clone());
             parts = parts.job("policies-follow", move || follow::run(db.clone(), policies.clone(), shutdown.clone()));
+        }
+        if !config.peers.inventory.is_empty() {
+            let channel = Channel::connect_lazy(&config.peers.inventory, &config.client())?
+                .with_descriptor(cwpp_contracts::FILE_DESCRIPTOR_SET)?;
+            let machines = Machines { client: AssetServiceClient::new(channel) };
+            parts = parts.job("machines-follow", move || follow::run(db.clone(), machines.clone(), shutdown.clone()));
         }
         Ok(parts)
     }

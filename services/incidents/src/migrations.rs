@@ -135,6 +135,7 @@ fn policies() -> Vec<Migration> {
             Table::of_tenant("login_policy")
                 .uuid("policy_id")
                 .small("scope_kind")
+                .json("tags")
                 .blob("spec")
                 .big("revision")
                 .key(&["app_id", "policy_id"]),
@@ -153,6 +154,10 @@ fn policies() -> Vec<Migration> {
             "login_policy_machine_policy",
             "login_policy_machine",
             &["app_id", "policy_id", "machine_id"],
+        ),
+        Migration::table(
+            "1204_machine_tag",
+            Table::of_tenant("machine_tag").uuid("machine_id").varchar("tag", 63).key(&["app_id", "machine_id", "tag"]),
         ),
     ]
 }

@@ -65,6 +65,7 @@ impl Platform {
         let inventory = start::<Inventory>(inventory, &clock, ports).await?;
         let mut incidents = cwpp_incidents::Config { database: database("incidents"), ..Default::default() };
         incidents.peers.configuration = configuration.target();
+        incidents.peers.inventory = inventory.target();
         let incidents = start::<Incidents>(incidents, &clock, ports).await?;
         let mut retention = cwpp_retention::Config { database: database("retention"), ..Default::default() };
         retention.peers.configuration = configuration.target();

@@ -17,6 +17,8 @@ pub mod whitelist {
         pub policy_id: Uuid,
         /// How its machines are chosen: the number of `MachineScopeKind`.
         pub scope_kind: i16,
+        /// The tags of `TAGGED`, a list of texts.
+        pub tags: Json,
         /// Its conditions, as the contract encodes them.
         pub spec: Vec<u8>,
         /// The tenant's revision that it is of.

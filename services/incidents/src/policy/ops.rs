@@ -25,6 +25,7 @@ pub(crate) struct Change {
 pub(crate) struct InForce {
     scope_kind: MachineScopeKind,
     machine_ids: Vec<Uuid>,
+    tags: Vec<String>,
     spec: Vec<u8>,
     revision: i64,
 }
@@ -43,12 +44,13 @@ pub(super) fn is_in_force(policy: &Policy) -> bool {
 }
 
 impl InForce {
-    /// Takes an enabled login whitelist. One that covers machines by tags, which are not known here, covers none.
+    /// Takes an enabled login whitelist.
     fn of(policy: &Policy) -> Option<Self> {
         let Some(policy::Spec::LoginWhitelist(spec)) = &policy.spec else { return None };
         let machines = policy.machines.clone().unwrap_or_default();
         is_in_force(policy).then(|| Self {
             scope_kind: machines.kind(),
+            tags: machines.tags.clone(),
             machine_ids: machines.machine_ids.iter().filter_map(|id| Uuid::try_parse(id).ok()).collect(),
             spec: spec.encode_to_vec(),
             revision: i64::try_from(policy.revision).unwrap_or(i64::MAX),
@@ -63,6 +65,7 @@ pub(super) async fn take(tx: &TenantTx, change: &Change) -> StoreResult<()> {
         app_id: tx.app_id().get(),
         policy_id: change.policy_id,
         scope_kind: number(whitelist.scope_kind),
+        tags: whitelist.tags.clone().into(),
         spec: whitelist.spec.clone(),
         revision: whitelist.revision,
     };

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::entity::{machine, whitelist};
 use crate::incident::entity::number;
+use crate::tag;
 
 /// Reads the whitelists that cover a machine, in the order of their ids.
 pub(super) async fn covering(tx: &TenantTx, machine_id: Uuid) -> StoreResult<Vec<whitelist::Model>> {
@@ -29,16 +30,28 @@ pub(super) async fn covering(tx: &TenantTx, machine_id: Uuid) -> StoreResult<Vec
             Condition::all()
                 .add(kind(MachineScopeKind::AllExcept))
                 .add(whitelist::Column::PolicyId.is_not_in(listed.iter().copied())),
-        );
+        )
+        .add(kind(MachineScopeKind::Tagged));
     let select = whitelist::Entity::of(tx).filter(covers).order_by_asc(whitelist::Column::PolicyId);
-    Ok(select.all(tx).await?)
+    let mut found = select.all(tx).await?;
+    let is_tagged = |row: &whitelist::Model| row.scope_kind == number(MachineScopeKind::Tagged);
+    if found.iter().any(is_tagged) {
+        let tags = tag::of(tx, machine_id).await?;
+        found.retain(|row| !is_tagged(row) || named(row).iter().any(|name| tags.contains(name)));
+    }
+    Ok(found)
+}
+
+/// Returns the tags by which a whitelist goes.
+fn named(row: &whitelist::Model) -> Vec<String> {
+    serde_json::from_value(row.tags.clone()).unwrap_or_default()
 }
 
 /// Stores a whitelist and the machines that it lists, in place of what was there.
 pub(super) async fn put(tx: &TenantTx, row: whitelist::Model, machine_ids: Vec<Uuid>) -> StoreResult<()> {
-    use whitelist::Column::{Revision, ScopeKind, Spec};
+    use whitelist::Column::{Revision, ScopeKind, Spec, Tags};
     let policy_id = row.policy_id;
-    whitelist::Entity::upsert_all_of(tx, vec![row.into_active_model()], &[ScopeKind, Spec, Revision]).await?;
+    whitelist::Entity::upsert_all_of(tx, vec![row.into_active_model()], &[ScopeKind, Tags, Spec, Revision]).await?;
     delete_machines(tx, policy_id).await?;
     let app_id = tx.app_id().get();
     let mut machine_ids = machine_ids;

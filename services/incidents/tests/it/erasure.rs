@@ -8,7 +8,7 @@ use crate::peer::{Peer, office, policy};
 use crate::world::*;
 
 /// Every table of the service that holds tenants' data.
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "incident_account",
     "incident",
     "auth_bucket",
@@ -16,6 +16,7 @@ const TABLES: [&str; 8] = [
     "auth_machine",
     "login_policy_machine",
     "login_policy",
+    "machine_tag",
     "idempotency",
 ];
 
@@ -33,6 +34,7 @@ both! {
             let kind = cwpp_contracts::common::v1::MachineScopeKind::Selected;
             peer.tell(tenant, &policy(kind, &[&spool.machine_id], spec));
             peer.followed(w, tenant, 1).await;
+            w.tag(tenant, &spool, "office").await;
             let mut events = guesses("203.0.113.9", "root", 0, 12);
             events.push(accept("203.0.113.8", "alice", 0));
             events.extend((0..12).map(|n| fail("203.0.113.7", &format!("user{n}"), n)));

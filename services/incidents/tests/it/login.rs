@@ -124,8 +124,11 @@ both! {
         let only = |network: &str| LoginWhitelist { source_networks: vec![network.into()], ..Default::default() };
         peer.tell(&tenant, &policy(MachineScopeKind::Selected, &[&selected.machine_id], only("192.0.2.0/24")));
         peer.tell(&tenant, &policy(MachineScopeKind::AllExcept, &[&excepted.machine_id], only("198.51.100.0/24")));
-        // Tags of machines are not known here: it covers none.
-        peer.tell(&tenant, &policy(MachineScopeKind::Tagged, &[], only("203.0.113.0/24")));
+        let mut by_tag = policy(MachineScopeKind::Tagged, &[], only("203.0.113.0/24"));
+        by_tag.machines.as_mut().unwrap().tags = vec!["lab".into(), "office".into()];
+        peer.tell(&tenant, &by_tag);
+        w.tag(&tenant, &other, "office").await;
+        w.tag(&tenant, &selected, "official").await;
         peer.tell(&tenant, &cwpp_contracts::configuration::v1::Policy { enabled: false, ..office("203.0.113.0/24") });
         peer.tell(&tenant, &office("10.0.0.0/8"));
         // The one in the end tells that all others were taken in; the disabled one is not kept.
@@ -137,6 +140,8 @@ both! {
             (&excepted, "192.0.2.1", false),
             (&excepted, "198.51.100.1", false),
             (&excepted, "10.1.1.1", true),
+            (&other, "203.0.113.1", true),
+            (&excepted, "203.0.113.1", false),
             (&other, "198.51.100.1", true),
             (&other, "192.0.2.1", false),
         ];

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
+use cwpp_access::{AppId, Job, SystemScope};
 use cwpp_chassis::app::{Running, start};
 use cwpp_chassis::client::{Channel, ClientConfig};
 use cwpp_chassis::config::Settings;
@@ -16,9 +17,10 @@ use cwpp_contracts::incidents::v1::incident::Details;
 use cwpp_contracts::incidents::v1::incident_service_client::IncidentServiceClient;
 use cwpp_contracts::incidents::v1::*;
 use cwpp_incidents::config::{Config, Peers};
-use cwpp_incidents::{Incidents, registry};
-use cwpp_storage::{Database, Db};
+use cwpp_incidents::{Incidents, registry, tag};
+use cwpp_storage::{Database, Db, Tenanted};
 use prost_types::Timestamp;
+use sea_orm::IntoActiveModel;
 use sqlx::{AssertSqlSafe, Connection, Executor};
 use tonic::Status;
 use uuid::Uuid;
@@ -134,7 +136,11 @@ impl World {
         clock: Clock,
         configuration: String,
     ) -> Self {
-        let config = Config { database: database.clone(), peers: Peers { configuration }, ..Config::default() };
+        let config = Config {
+            database: database.clone(),
+            peers: Peers { configuration, inventory: String::new() },
+            ..Config::default()
+        };
         let mut settings = Settings::local(config);
         settings.chassis.shutdown.lame_duck = Duration::ZERO;
         let running = start::<Incidents>(settings, clock.clone()).await.unwrap();
@@ -154,6 +160,18 @@ impl World {
     /// Starts another replica on the same database, which follows this configuration service.
     pub(crate) async fn replica(&self, configuration: &str) -> Self {
         Self::start(self.database.clone(), None, self.folder.clone(), self.clock.clone(), configuration.into()).await
+    }
+
+    /// Gives a spool's machine a tag, where following inventory would.
+    pub(crate) async fn tag(&self, tenant: &Tenant, spool: &Spool, tag: &str) {
+        let (app_id, machine_id) = (tenant.app_id.cast_signed(), spool.machine_id.parse().unwrap());
+        let row = &tag::Model { app_id, machine_id, tag: tag.into() };
+        let scope = SystemScope::job(Job::Harness).tenant(AppId::from_row(app_id));
+        let db = self.db().await;
+        let put = db
+            .write(&scope, |tx| async move { Ok(tag::Entity::insert_of(&tx, row.clone().into_active_model()).await?) });
+        put.await.unwrap();
+        db.close().await;
     }
 
     /// Opens the database beside the service.
