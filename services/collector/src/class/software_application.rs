@@ -33,11 +33,17 @@ pub struct SoftwareApplication {
     /// The package that it came with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub package: Option<String>,
+    /// The container that it runs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_id: Option<String>,
     /// True when a field held bytes that are no UTF-8, shown as `\xNN`.
     pub escaped: bool,
     /// The fields that were too long and were cut.
     pub truncated: Vec<String>,
 }
+
+/// What tells one program from another: container, name, executable and configuration.
+type Key = (Option<String>, String, Option<String>, Option<String>);
 
 pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
     let mut snapshot = ClassSnapshot::new(Class::SoftwareApplication);
@@ -52,7 +58,7 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
     }
     snapshot.unread_sources.extend(host.unseen());
     snapshot.unread_sources.extend_from_slice(host.owners().unread());
-    let mut found: BTreeMap<(String, Option<String>, Option<String>), SoftwareApplication> = BTreeMap::new();
+    let mut found: BTreeMap<Key, SoftwareApplication> = BTreeMap::new();
     for instance in programs.iter() {
         let mut fields = Fields { escaped: instance.escaped, truncated: Vec::new() };
         let item = SoftwareApplication {
@@ -63,11 +69,12 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
             config_path: fields.optional("config_path", instance.config.as_deref(), PATH_CAP),
             process_count: u32::try_from(instance.pids.len()).unwrap_or(u32::MAX),
             package: fields.optional("package", instance.package.as_deref(), TEXT_CAP),
+            container_id: instance.container_id.clone(),
             escaped: fields.escaped,
             truncated: fields.truncated,
         };
-        let key = (item.name.clone(), item.bin_path.clone(), item.config_path.clone());
-        // Instances that differ in nothing that tells them apart are one, also those of several containers.
+        let key = (item.container_id.clone(), item.name.clone(), item.bin_path.clone(), item.config_path.clone());
+        // Instances that differ in nothing that tells them apart are one.
         found.entry(key).and_modify(|one| one.process_count += item.process_count).or_insert(item);
     }
     snapshot.fill(found.into_values().map(Item::SoftwareApplication).collect());

@@ -104,13 +104,16 @@ pub struct WebService {
     pub truncated: Vec<String>,
 }
 
+/// What tells one server from another: container, product, executable and configuration.
+type Key = (Option<String>, WebServiceKind, Option<String>, Option<String>);
+
 pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
     let mut snapshot = host.snapshot_of_running(Class::WebService);
     if !snapshot.is_read() {
         return snapshot;
     }
     snapshot.unread_sources.extend_from_slice(host.owners().unread());
-    let mut found: BTreeMap<(WebServiceKind, Option<String>, Option<String>), WebService> = BTreeMap::new();
+    let mut found: BTreeMap<Key, WebService> = BTreeMap::new();
     for instance in host.programs().iter() {
         let Some(kind) = WebServiceKind::of(instance) else { continue };
         let mut fields = Fields { escaped: instance.escaped, truncated: Vec::new() };
@@ -127,7 +130,7 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
             escaped: fields.escaped,
             truncated: fields.truncated,
         };
-        let key = (kind, item.bin_path.clone(), item.config_path.clone());
+        let key = (item.container_id.clone(), kind, item.bin_path.clone(), item.config_path.clone());
         found.entry(key).and_modify(|one| one.process_count += item.process_count).or_insert(item);
     }
     snapshot.fill(found.into_values().map(Item::WebService).collect());

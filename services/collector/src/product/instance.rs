@@ -109,8 +109,12 @@ fn trees(known: &Known, processes: &Processes) -> Vec<(&'static Product, u32, Ve
     for (&pid, product) in &products {
         let mut top = pid;
         for _ in 0..ANCESTORS_CAP {
-            let Some(parent) = processes.get(top).map(|process| process.ppid) else { break };
-            if !products.get(&parent).is_some_and(|other| std::ptr::eq(*other, *product)) || parent == top {
+            let Some(process) = processes.get(top) else { break };
+            let parent = process.ppid;
+            // What a container runs is not of the program that started it.
+            let is_inside = processes.get(parent).is_some_and(|parent| parent.container == process.container);
+            if !products.get(&parent).is_some_and(|other| std::ptr::eq(*other, *product)) || parent == top || !is_inside
+            {
                 break;
             }
             top = parent;

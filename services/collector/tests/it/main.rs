@@ -6,6 +6,7 @@ mod archive;
 mod authlog;
 mod berkeley;
 mod budget;
+mod container;
 mod environment_variable;
 mod forgery;
 mod jar_package;

@@ -25,6 +25,8 @@ pub(crate) struct Fake<'a> {
     pub(crate) sockets: &'a [u64],
     /// The network that it is in; none where that cannot be told.
     pub(crate) network: Option<u64>,
+    /// The mounts that it sees; none where that cannot be told.
+    pub(crate) mounts: Option<u64>,
 }
 
 impl Default for Fake<'_> {
@@ -42,6 +44,7 @@ impl Default for Fake<'_> {
             cgroup: "0::/",
             sockets: &[],
             network: None,
+            mounts: None,
         }
     }
 }
@@ -70,6 +73,10 @@ impl Host {
         fs::write(directory.join("cgroup"), process.cgroup).unwrap();
         let ids = format!("{user}\t{user}\t{user}\t{user}");
         fs::write(directory.join("status"), format!("Name:\tx\nUid:\t{ids}\nGid:\t{ids}\n")).unwrap();
+        if let Some(mounts) = process.mounts {
+            fs::create_dir_all(directory.join("ns")).unwrap();
+            symlink(format!("mnt:[{mounts}]"), directory.join("ns/mnt")).unwrap();
+        }
         if let Some(exe) = process.exe {
             symlink(std::ffi::OsStr::from_bytes(exe.as_bytes()), directory.join("exe")).unwrap();
         }

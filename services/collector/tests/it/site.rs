@@ -139,10 +139,11 @@ fn what_runs_in_a_container_is_read_through_its_own_root() {
     let found = sites(&host.read(Class::WebSite));
     let found: Vec<_> = found.iter().map(|site| (site.domain.as_str(), site.user.as_deref())).collect();
     assert_eq!(found, [("host", Some("www-data")), ("inside", Some("nginx"))]);
-    // Of one kind, executable and configuration there is one service; the host's own comes first.
+    // The same executable and configuration elsewhere is another service; the host's own comes first.
     let services = host.read(Class::WebService).items;
-    let [Item::WebService(service)] = services.as_slice() else { panic!("{services:?}") };
-    assert_eq!((service.version.as_deref(), service.process_count, &service.container_id), (Some("1.22.1"), 2, &None));
+    let [Item::WebService(own), Item::WebService(inside)] = services.as_slice() else { panic!("{services:?}") };
+    assert_eq!((own.version.as_deref(), own.process_count, &own.container_id), (Some("1.22.1"), 1, &None));
+    assert_eq!((inside.version.as_deref(), inside.process_count, &inside.container_id), (Some("1.25.3"), 1, &Some(id)));
 }
 
 #[test]

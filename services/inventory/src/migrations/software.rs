@@ -33,6 +33,7 @@ fn software_application() -> Vec<Migration> {
                 .text("description")
                 .varchar("package_name", 255)
                 .bool("escaped")
+                .varchar("container_id", 64)
                 .key(&KEY),
         ),
         // Serves the list of all, oldest first.
@@ -125,6 +126,7 @@ fn web_application() -> Vec<Migration> {
                 .unsigned("plugin_count")
                 .varchar("user", 255)
                 .bool("escaped")
+                .varchar("container_id", 64)
                 .key(&KEY),
         ),
         // Serves the list of all, oldest first.
@@ -214,6 +216,7 @@ fn web_framework() -> Vec<Migration> {
                 .unsigned("jar_count")
                 .unsigned_null("pid")
                 .bool("escaped")
+                .varchar("container_id", 64)
                 .key(&KEY),
         ),
         // Serves the list of all, oldest first.
@@ -260,6 +263,7 @@ fn web_site() -> Vec<Migration> {
                 .json("paths")
                 .unsigned("path_count")
                 .bool("escaped")
+                .varchar("container_id", 64)
                 .key(&KEY),
         ),
         // Serves the list of all, oldest first.
@@ -310,6 +314,7 @@ fn jar_package() -> Vec<Migration> {
                 .text("purl")
                 .json("processes")
                 .bool("escaped")
+                .varchar("container_id", 64)
                 .key(&KEY),
         ),
         // Serves the list of all, oldest first.

@@ -54,6 +54,21 @@ fn with_secrets(item: &AssetItem, places: &mut BTreeSet<String>) -> AssetItem {
     AssetItem::decode(&whole.encode_to_vec()[..]).unwrap()
 }
 
+/// The item in another container, empty for the host itself; none where a container is not part of the class's key.
+fn within(item: &AssetItem, container: &str) -> Option<AssetItem> {
+    // A process is told by its number, which the host gives.
+    if class_of(item) == AssetClass::Process {
+        return None;
+    }
+    let pool = DescriptorPool::decode(cwpp_contracts::FILE_DESCRIPTOR_SET).unwrap();
+    let whole = pool.get_message_by_name("cwpp.inventory.v1.AssetItem").unwrap();
+    let mut whole = DynamicMessage::decode(whole, &item.encode_to_vec()[..]).unwrap();
+    let (class, _) = whole.fields().next().map(|(field, value)| (field, value.clone())).unwrap();
+    let Value::Message(inner) = whole.get_field_mut(&class) else { unreachable!("a class") };
+    inner.try_set_field_by_name("container_id", Value::String(container.to_owned())).ok()?;
+    Some(AssetItem::decode(&whole.encode_to_vec()[..]).unwrap())
+}
+
 fn sorted(items: impl IntoIterator<Item = AssetItem>) -> Vec<String> {
     let mut texts: Vec<String> = items.into_iter().map(|i| format!("{i:?}")).collect();
     texts.sort();
@@ -75,6 +90,33 @@ both! {
             assert_eq!(sorted(stored.into_iter().map(|a| a.item.unwrap())), sorted(own), "{class:?}");
             assert_eq!(w.count(tenant.app_id, &host.id, class).await, (7, 1), "{class:?}");
             assert_eq!(w.count(tenant.app_id, "", class).await, (7, 1), "{class:?}");
+        }
+    }
+
+    async fn what_is_in_another_container_is_another_asset(w: World) {
+        let tenant = w.tenant().await;
+        let host = w.host(&tenant, "web-1").await;
+        let without_port = |item: AssetItem| match item.item {
+            Some(Item::DatabaseInstance(database)) => {
+                AssetItem { item: Some(Item::DatabaseInstance(DatabaseInstance { port: 0, ..database })) }
+            }
+            same => AssetItem { item: same },
+        };
+        let of_class = |class| match class {
+            AssetClass::DatabaseInstance => vec![item(class, 1), without_port(item(class, 1))],
+            _ => vec![item(class, 1)],
+        };
+        let (mut items, mut classes) = (Vec::new(), BTreeSet::new());
+        for one in every_class().into_iter().flat_map(of_class) {
+            let boxes = ["", "a", &"b".repeat(64)].map(|container| within(&one, container));
+            items.extend(boxes.into_iter().flatten());
+        }
+        classes.extend(items.iter().map(class_of));
+        let classes: Vec<_> = classes.into_iter().collect();
+        assert_eq!(classes.len(), 8, "{classes:?}");
+        for result in w.report(&host, &classes, &items).await {
+            let of_class = items.iter().filter(|item| class_of(item) as i32 == result.asset_class).count();
+            assert_eq!((result.added as usize, result.clipped), (of_class, 0), "{result:?}");
         }
     }
 

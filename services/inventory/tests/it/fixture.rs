@@ -114,6 +114,7 @@ pub(crate) fn varied(class: AssetClass, Which { n, steady, volatile }: Which) ->
             description: format!("description-{steady:03}"),
             package_name: format!("package-name-{steady:03}"),
             escaped: steady.is_multiple_of(2),
+            container_id: format!("container-id-{n:03}"),
         }),
         AssetClass::Process => Item::Process(Process {
             pid: n,
@@ -153,7 +154,7 @@ pub(crate) fn varied(class: AssetClass, Which { n, steady, volatile }: Which) ->
             command_line: format!("/usr/bin/run --level {steady}"),
             pid: Some(steady),
             package_name: format!("package-name-{steady:03}"),
-            container_id: format!("container-id-{steady:03}"),
+            container_id: format!("container-id-{n:03}"),
             escaped: steady.is_multiple_of(2),
             data_permission: format!("{steady:04o}"),
         }),
@@ -173,6 +174,7 @@ pub(crate) fn varied(class: AssetClass, Which { n, steady, volatile }: Which) ->
             plugin_count: steady,
             user: format!("user-{steady:03}"),
             escaped: steady.is_multiple_of(2),
+            container_id: format!("container-id-{n:03}"),
         }),
         AssetClass::WebService => Item::WebService(WebService {
             kind: WebServiceKind::Tomcat.into(),
@@ -183,7 +185,7 @@ pub(crate) fn varied(class: AssetClass, Which { n, steady, volatile }: Which) ->
             user: format!("user-{steady:03}"),
             process_count: steady,
             package_name: format!("package-name-{steady:03}"),
-            container_id: format!("container-id-{steady:03}"),
+            container_id: format!("container-id-{n:03}"),
             escaped: steady.is_multiple_of(2),
         }),
         AssetClass::WebFramework => Item::WebFramework(WebFramework {
@@ -195,6 +197,7 @@ pub(crate) fn varied(class: AssetClass, Which { n, steady, volatile }: Which) ->
             jar_count: steady,
             pid: Some(steady),
             escaped: steady.is_multiple_of(2),
+            container_id: format!("container-id-{n:03}"),
         }),
         AssetClass::WebSite => Item::WebSite(WebSite {
             domain: format!("domain-{n:03}"),
@@ -217,6 +220,7 @@ pub(crate) fn varied(class: AssetClass, Which { n, steady, volatile }: Which) ->
             }],
             path_count: steady,
             escaped: steady.is_multiple_of(2),
+            container_id: format!("container-id-{n:03}"),
         }),
         AssetClass::JarPackage => Item::JarPackage(JarPackage {
             name: format!("name-{steady:03}"),
@@ -230,6 +234,7 @@ pub(crate) fn varied(class: AssetClass, Which { n, steady, volatile }: Which) ->
             purl: format!("purl-{steady:03}"),
             processes: vec![JarProcess { pid: volatile, name: "name".into() }],
             escaped: steady.is_multiple_of(2),
+            container_id: format!("container-id-{n:03}"),
         }),
         AssetClass::StartupService => Item::StartupService(StartupService {
             kind: StartupKind::Systemd.into(),
@@ -595,6 +600,7 @@ pub(crate) fn narrowed(query: &Query) -> Query {
         Query::SoftwareApplication(q) => Query::SoftwareApplication(SoftwareApplicationQuery {
             kind: ApplicationKind::Operations.into(),
             version: "version-000".into(),
+            container_id: "container-id-001".into(),
             ..q
         }),
         Query::Process(q) => Query::Process(ProcessQuery {
@@ -613,32 +619,40 @@ pub(crate) fn narrowed(query: &Query) -> Query {
             protocol: TransportProtocol::Tcp.into(),
             user: "user-000".into(),
             version: "version-000".into(),
+            container_id: "container-id-001".into(),
             ..q
         }),
         Query::WebApplication(q) => Query::WebApplication(WebApplicationQuery {
             service: WebServiceKind::Tomcat.into(),
             version: "version-000".into(),
+            container_id: "container-id-001".into(),
             ..q
         }),
-        Query::WebService(q) => {
-            Query::WebService(WebServiceQuery { user: "user-000".into(), version: "version-000".into(), ..q })
-        }
+        Query::WebService(q) => Query::WebService(WebServiceQuery {
+            user: "user-000".into(),
+            version: "version-000".into(),
+            container_id: "container-id-001".into(),
+            ..q
+        }),
         Query::WebFramework(q) => Query::WebFramework(WebFrameworkQuery {
             language: ProgrammingLanguage::Java.into(),
             service: WebServiceKind::Tomcat.into(),
             version: "version-001".into(),
+            container_id: "container-id-001".into(),
             ..q
         }),
         Query::WebSite(q) => Query::WebSite(WebSiteQuery {
             protocol: WebProtocol::Http.into(),
             service: WebServiceKind::Tomcat.into(),
             user: "user-000".into(),
+            container_id: "container-id-001".into(),
             ..q
         }),
         Query::JarPackage(q) => Query::JarPackage(JarPackageQuery {
             version: "version-000".into(),
             kind: JarKind::Application.into(),
             executable: Some(true),
+            container_id: "container-id-001".into(),
             ..q
         }),
         Query::StartupService(q) => Query::StartupService(StartupServiceQuery {
@@ -709,11 +723,12 @@ pub(crate) fn nonsense(class: AssetClass) -> (AssetItem, Vec<&'static str>) {
         ),
         AssetClass::SoftwareApplication => (
             Item::SoftwareApplication(SoftwareApplication {
+                container_id: long(64),
                 bin_path: long(4096),
                 config_path: long(4096),
                 ..Default::default()
             }),
-            vec!["kind", "name", "bin_path", "config_path"],
+            vec!["kind", "name", "bin_path", "config_path", "container_id"],
         ),
         AssetClass::Process => (
             Item::Process(Process {
@@ -728,6 +743,7 @@ pub(crate) fn nonsense(class: AssetClass) -> (AssetItem, Vec<&'static str>) {
         ),
         AssetClass::DatabaseInstance => (
             Item::DatabaseInstance(DatabaseInstance {
+                container_id: long(64),
                 bind_address: long(63),
                 port: 65535 + 1,
                 protocol: 98,
@@ -735,44 +751,58 @@ pub(crate) fn nonsense(class: AssetClass) -> (AssetItem, Vec<&'static str>) {
                 data_path: long(4096),
                 ..Default::default()
             }),
-            vec!["kind", "bind_address", "port", "protocol", "bin_path", "data_path"],
+            vec!["kind", "bind_address", "port", "protocol", "bin_path", "data_path", "container_id"],
         ),
         AssetClass::WebApplication => (
             Item::WebApplication(WebApplication {
+                container_id: long(64),
                 root_path: long(4096),
                 service: 98,
                 domain: long(255),
                 virtual_path: long(1024),
                 ..Default::default()
             }),
-            vec!["name", "root_path", "service", "domain", "virtual_path"],
+            vec!["name", "root_path", "service", "domain", "virtual_path", "container_id"],
         ),
         AssetClass::WebService => (
-            Item::WebService(WebService { bin_path: long(4096), config_path: long(4096), ..Default::default() }),
-            vec!["kind", "bin_path", "config_path"],
+            Item::WebService(WebService {
+                container_id: long(64),
+                bin_path: long(4096),
+                config_path: long(4096),
+                ..Default::default()
+            }),
+            vec!["kind", "bin_path", "config_path", "container_id"],
         ),
         AssetClass::WebFramework => (
             Item::WebFramework(WebFramework {
+                container_id: long(64),
                 version: long(255),
                 service: 98,
                 path: long(4096),
                 ..Default::default()
             }),
-            vec!["name", "version", "language", "service", "path"],
+            vec!["name", "version", "language", "service", "path", "container_id"],
         ),
         AssetClass::WebSite => (
             Item::WebSite(WebSite {
+                container_id: long(64),
                 domain: long(255),
                 port: 65535 + 1,
                 bind_address: long(63),
                 service: 98,
                 ..Default::default()
             }),
-            vec!["domain", "port", "protocol", "bind_address", "service"],
+            vec!["domain", "port", "protocol", "bind_address", "service", "container_id"],
         ),
         AssetClass::JarPackage => (
-            Item::JarPackage(JarPackage { inner_path: long(4096), sha256: vec![1; 5], kind: 98, ..Default::default() }),
-            vec!["path", "inner_path", "sha256", "kind"],
+            Item::JarPackage(JarPackage {
+                container_id: long(64),
+                inner_path: long(4096),
+                sha256: vec![1; 5],
+                kind: 98,
+                ..Default::default()
+            }),
+            vec!["path", "inner_path", "sha256", "kind", "container_id"],
         ),
         AssetClass::StartupService => (
             Item::StartupService(StartupService { path: long(4096), ..Default::default() }),

@@ -100,8 +100,8 @@ pub struct DatabaseInstance {
     pub truncated: Vec<String>,
 }
 
-/// What tells one instance from another: product, address and port; without a port the executable and the data.
-type Key = (DatabaseKind, Option<String>, Option<u16>, Option<(String, String)>);
+/// What tells one instance from another: container, product, address and port; without a port the executable and the data.
+type Key = (Option<String>, DatabaseKind, Option<String>, Option<u16>, Option<(String, String)>);
 
 impl DatabaseInstance {
     fn key(&self) -> Key {
@@ -109,7 +109,7 @@ impl DatabaseInstance {
             .port
             .is_none()
             .then(|| (self.bin_path.clone().unwrap_or_default(), self.data_path.clone().unwrap_or_default()));
-        (self.kind, self.bind_address.clone(), self.port, without_port)
+        (self.container_id.clone(), self.kind, self.bind_address.clone(), self.port, without_port)
     }
 }
 
@@ -125,9 +125,8 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
             let item = database_of(host, database, instance, &mut snapshot);
             match found.entry(item.key()) {
                 std::collections::btree_map::Entry::Vacant(entry) => _ = entry.insert(item),
-                // Two containers may have the same address and port, each on its own.
                 std::collections::btree_map::Entry::Occupied(_) => {
-                    snapshot.skip("/proc", 0, "another instance has the same kind, address and port");
+                    snapshot.skip("/proc", 0, "another instance has the same container, kind, address and port");
                 }
             }
         }

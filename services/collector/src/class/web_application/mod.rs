@@ -64,11 +64,17 @@ pub struct WebApplication {
     /// The owner of the root folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// The container that its server runs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_id: Option<String>,
     /// True when a field held bytes that are no UTF-8, shown as `\xNN`.
     pub escaped: bool,
     /// The fields that were too long and were cut.
     pub truncated: Vec<String>,
 }
+
+/// What tells one application from another: container, name, root, domain and virtual path.
+type Key = (Option<String>, String, String, String, String);
 
 pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
     let mut snapshot = host.snapshot_of_running(Class::WebApplication);
@@ -77,7 +83,7 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
     }
     let rules = Rules::new();
     let mut seen: HashMap<(Root, String), Option<WebApplication>> = HashMap::new();
-    let mut found: BTreeMap<(String, String, String, String), WebApplication> = BTreeMap::new();
+    let mut found: BTreeMap<Key, WebApplication> = BTreeMap::new();
     for site in &host.sites().all {
         for (virtual_path, folder) in folders(site) {
             let key = (site.view.clone(), folder);
@@ -94,8 +100,10 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
                 item.domain = fields.text("domain", domain.as_bytes(), TEXT_CAP);
                 item.virtual_path = fields.text("virtual_path", virtual_path.as_bytes(), SHORT_CAP);
                 item.service = site.service;
+                item.container_id.clone_from(&site.container_id);
                 (item.escaped, item.truncated) = (fields.escaped, fields.truncated);
-                let key = (item.name.clone(), item.root_path.clone(), item.domain.clone(), item.virtual_path.clone());
+                let (root_path, virtual_path) = (item.root_path.clone(), item.virtual_path.clone());
+                let key = (item.container_id.clone(), item.name.clone(), root_path, item.domain.clone(), virtual_path);
                 found.entry(key).or_insert(item);
             }
         }
@@ -175,6 +183,7 @@ impl Rules {
                 plugins,
                 plugin_count,
                 user: owner,
+                container_id: None,
                 escaped: fields.escaped,
                 truncated: fields.truncated,
             });

@@ -48,6 +48,9 @@ pub struct WebFramework {
     /// A process that uses it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
+    /// The container that that process runs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_id: Option<String>,
     /// True when a field held bytes that are no UTF-8, shown as `\xNN`.
     pub escaped: bool,
     /// The fields that were too long and were cut.
@@ -64,13 +67,18 @@ struct Found {
     jars: u32,
 }
 
+/// What tells one framework from another: container, name, version and path.
+type Key = (Option<String>, String, Option<String>, String);
+
 pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
     let mut snapshot = host.snapshot_of_running(Class::WebFramework);
     if !snapshot.is_read() {
         return snapshot;
     }
-    let mut items: BTreeMap<(String, Option<String>, String), WebFramework> = BTreeMap::new();
+    let mut items: BTreeMap<Key, WebFramework> = BTreeMap::new();
     for found in libraries::find(host) {
+        let process = host.processes().ok().and_then(|processes| processes.get(found.pid));
+        let container = process.and_then(|process| process.container.as_ref());
         let mut fields = Fields::default();
         let item = WebFramework {
             name: found.framework.name.to_owned(),
@@ -80,11 +88,12 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
             path: fields.text("path", found.path.as_bytes(), PATH_CAP),
             jar_count: found.jars,
             pid: Some(found.pid),
+            container_id: container.map(|container| container.id.clone()),
             escaped: fields.escaped,
             truncated: fields.truncated,
         };
         // Several processes of one program use the same; the oldest stands for them.
-        let key = (item.name.clone(), item.version.clone(), item.path.clone());
+        let key = (item.container_id.clone(), item.name.clone(), item.version.clone(), item.path.clone());
         items.entry(key).and_modify(|one| one.jar_count = one.jar_count.max(item.jar_count)).or_insert(item);
     }
     snapshot.fill(items.into_values().map(Item::WebFramework).collect());

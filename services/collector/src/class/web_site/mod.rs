@@ -83,6 +83,9 @@ pub struct WebSite {
     pub config_path: Option<String>,
     /// The command line of the server, without secrets.
     pub command_line: String,
+    /// The container that its server runs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_id: Option<String>,
     /// The first 500 paths.
     pub paths: Vec<WebSitePath>,
     /// How many paths there are.
@@ -99,6 +102,7 @@ pub(crate) struct Site {
     pub(crate) service: WebServiceKind,
     /// The process of its server.
     pub(crate) pid: u32,
+    pub(crate) container_id: Option<String>,
     pub(crate) view: Root,
     pub(crate) bindings: Vec<Binding>,
     pub(crate) domains: Vec<String>,
@@ -150,6 +154,7 @@ impl Sites {
             sites.all.extend(described.into_iter().map(|described| Site {
                 service,
                 pid: instance.pid,
+                container_id: instance.container_id.clone(),
                 view: instance.view.clone(),
                 bindings: described.bindings,
                 domains: described.domains,
@@ -161,6 +166,9 @@ impl Sites {
     }
 }
 
+/// What tells one site from another: container, protocol, domain, port and address.
+type Key = (Option<String>, WebProtocol, String, u16, String);
+
 pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
     let mut snapshot = host.snapshot_of_running(Class::WebSite);
     if !snapshot.is_read() {
@@ -170,7 +178,7 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
     for complaint in &sites.complaints {
         snapshot.skip(&complaint.path, complaint.line, complaint.reason);
     }
-    let mut found: BTreeMap<(WebProtocol, String, u16, String), WebSite> = BTreeMap::new();
+    let mut found: BTreeMap<Key, WebSite> = BTreeMap::new();
     for site in &sites.all {
         let Some(instance) = host.programs().iter().find(|instance| instance.pid == site.pid) else { continue };
         let template = template(host, site, instance);
@@ -181,12 +189,18 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
                 item.domain = fields.text("domain", domain.as_bytes(), TEXT_CAP);
                 item.bind_address = fields.text("bind_address", binding.address.as_bytes(), ADDRESS_CAP);
                 (item.escaped, item.truncated) = (fields.escaped, fields.truncated);
-                match found.entry((item.protocol, item.domain.clone(), item.port, item.bind_address.clone())) {
+                let container = item.container_id.clone();
+                match found.entry((container, item.protocol, item.domain.clone(), item.port, item.bind_address.clone()))
+                {
                     Entry::Vacant(entry) => _ = entry.insert(item),
                     // The server itself ignores the later one.
                     Entry::Occupied(_) => {
                         let source = instance.config.as_deref().unwrap_or_default();
-                        snapshot.skip(source, 0, "another site has the same protocol, domain, port and address");
+                        snapshot.skip(
+                            source,
+                            0,
+                            "another site has the same container, protocol, domain, port and address",
+                        );
                     }
                 }
             }
@@ -235,6 +249,7 @@ fn template(host: &Host<'_>, site: &Site, instance: &Instance) -> WebSite {
         user: fields.optional("user", host.user_of(instance).as_deref(), TEXT_CAP),
         config_path: fields.optional("config_path", instance.config.as_deref(), PATH_CAP),
         command_line: fields.text("command_line", instance.command_line.as_bytes(), PATH_CAP),
+        container_id: site.container_id.clone(),
         path_count: u32::try_from(site.paths.len()).unwrap_or(u32::MAX),
         paths,
         escaped: fields.escaped,

@@ -22,5 +22,6 @@ pub(super) fn message(jar: &JarPackage) -> inventory::JarPackage {
         purl: jar.purl.clone(),
         processes: jar.processes.iter().map(process).collect(),
         escaped: jar.escaped,
+        container_id: String::new(),
     }
 }

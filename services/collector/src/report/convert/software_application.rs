@@ -22,5 +22,6 @@ pub(super) fn message(application: &SoftwareApplication) -> inventory::SoftwareA
         description: String::new(),
         package_name: application.package.clone().unwrap_or_default(),
         escaped: application.escaped,
+        container_id: application.container_id.clone().unwrap_or_default(),
     }
 }

@@ -15,6 +15,7 @@ pub(super) fn message(application: &WebApplication) -> inventory::WebApplication
         plugin_count: application.plugin_count,
         user: application.user.clone().unwrap_or_default(),
         escaped: application.escaped,
+        container_id: application.container_id.clone().unwrap_or_default(),
     }
 }
 

@@ -20,5 +20,6 @@ pub(super) fn message(framework: &WebFramework) -> inventory::WebFramework {
         jar_count: framework.jar_count,
         pid: framework.pid,
         escaped: framework.escaped,
+        container_id: framework.container_id.clone().unwrap_or_default(),
     }
 }

@@ -23,6 +23,7 @@ pub(super) fn message(site: &WebSite) -> inventory::WebSite {
         paths: site.paths.iter().map(path).collect(),
         path_count: site.path_count,
         escaped: site.escaped,
+        container_id: site.container_id.clone().unwrap_or_default(),
     }
 }
 

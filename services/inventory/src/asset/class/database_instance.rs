@@ -53,7 +53,7 @@ pub struct Model {
     /// The machine.
     #[sea_orm(primary_key, auto_increment = false)]
     pub machine_id: Uuid,
-    /// Hash of the natural key: kind, bind address, port, bin path, data path.
+    /// Hash of the natural key: container, kind, bind address, port, bin path, data path.
     #[sea_orm(primary_key, auto_increment = false)]
     pub item_key: Uuid,
     /// Hash of the steady columns.
@@ -159,13 +159,13 @@ impl Class for DatabaseInstance {
         check.clip(&mut a.plugin_path, 4096);
         check.command(&mut a.command_line);
         check.clip(&mut a.package_name, 255);
-        check.clip(&mut a.container_id, 64);
+        check.key("database_instance.container_id", &a.container_id, 0, 64);
         check.clip(&mut a.data_permission, 15);
     }
 
     fn natural_key(&self, item: &Item, key: &mut NaturalKey) {
         let Item::DatabaseInstance(a) = item else { return };
-        key.number(a.kind.into()).text(&a.bind_address).number(a.port.into());
+        key.text(&a.container_id).number(a.kind.into()).text(&a.bind_address).number(a.port.into());
         if a.port == 0 {
             key.text(&a.bin_path).text(&a.data_path);
         }
@@ -246,6 +246,9 @@ impl Class for DatabaseInstance {
         }
         if same("query.database_instance.version", &q.version, violations) {
             plan = plan.and(Column::Version.eq(q.version.as_str()));
+        }
+        if same("query.database_instance.container_id", &q.container_id, violations) {
+            plan = plan.and(Column::ContainerId.eq(q.container_id.as_str()));
         }
         plan
     }

@@ -20,7 +20,7 @@ use crate::asset::row::Sink;
 use crate::asset::sieve::{Bound, Sieve};
 use crate::keyset::Of;
 
-static COLUMNS: [Own; 11] = [
+static COLUMNS: [Own; 12] = [
     steady("name"),
     steady("version"),
     steady("group_id"),
@@ -32,6 +32,7 @@ static COLUMNS: [Own; 11] = [
     steady("purl"),
     volatile("processes"),
     steady("escaped"),
+    steady("container_id"),
 ];
 
 const FIRST_SEEN: Order = Order { index: "asset_jar_package_first_seen", column: "first_seen_at", of: Of::Moment };
@@ -48,7 +49,7 @@ pub struct Model {
     /// The machine.
     #[sea_orm(primary_key, auto_increment = false)]
     pub machine_id: Uuid,
-    /// Hash of the natural key: path, inner path.
+    /// Hash of the natural key: container, path, inner path.
     #[sea_orm(primary_key, auto_increment = false)]
     pub item_key: Uuid,
     /// Hash of the steady columns.
@@ -79,6 +80,8 @@ pub struct Model {
     pub processes: Json,
     /// Whether a text held bytes that are no UTF-8.
     pub escaped: bool,
+    /// Container that it is in.
+    pub container_id: String,
 }
 
 /// It refers to nothing.
@@ -148,11 +151,12 @@ impl Class for JarPackage {
         for r in &mut a.processes {
             check.clip(&mut r.name, 1024);
         }
+        check.key("jar_package.container_id", &a.container_id, 0, 64);
     }
 
     fn natural_key(&self, item: &Item, key: &mut NaturalKey) {
         let Item::JarPackage(a) = item else { return };
-        key.text(&a.path).text(&a.inner_path);
+        key.text(&a.container_id).text(&a.path).text(&a.inner_path);
     }
 
     fn store(&self, item: &Item, sink: &mut dyn Sink) {
@@ -168,6 +172,7 @@ impl Class for JarPackage {
         sink.text(&a.purl);
         sink.records(&a.processes.iter().map(jar_process_texts).collect::<Vec<_>>());
         sink.flag(Some(a.escaped));
+        sink.text(&a.container_id);
     }
 
     fn load(&self, row: &QueryResult) -> Result<Item, DbErr> {
@@ -184,6 +189,7 @@ impl Class for JarPackage {
             purl: m.purl,
             processes: records(m.processes, jar_process)?,
             escaped: m.escaped,
+            container_id: m.container_id,
         }))
     }
 
@@ -211,6 +217,9 @@ impl Class for JarPackage {
         }
         if let Some(executable) = q.executable {
             plan = plan.and(Column::Executable.eq(executable));
+        }
+        if same("query.jar_package.container_id", &q.container_id, violations) {
+            plan = plan.and(Column::ContainerId.eq(q.container_id.as_str()));
         }
         let name = q.driving.as_ref().map(|Driving::Name(by)| by);
         let bound = Bound::read("query.jar_package", &q.version_below, name, &[Ecosystem::Maven], violations);

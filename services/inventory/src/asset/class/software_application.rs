@@ -16,7 +16,7 @@ use crate::asset::natural_key::NaturalKey;
 use crate::asset::row::Sink;
 use crate::keyset::Of;
 
-static COLUMNS: [Own; 9] = [
+static COLUMNS: [Own; 10] = [
     steady("kind"),
     steady("name"),
     steady("version"),
@@ -26,6 +26,7 @@ static COLUMNS: [Own; 9] = [
     steady("description"),
     steady("package_name"),
     steady("escaped"),
+    steady("container_id"),
 ];
 
 const FIRST_SEEN: Order =
@@ -45,7 +46,7 @@ pub struct Model {
     /// The machine.
     #[sea_orm(primary_key, auto_increment = false)]
     pub machine_id: Uuid,
-    /// Hash of the natural key: name, bin path, config path.
+    /// Hash of the natural key: container, name, bin path, config path.
     #[sea_orm(primary_key, auto_increment = false)]
     pub item_key: Uuid,
     /// Hash of the steady columns.
@@ -72,6 +73,8 @@ pub struct Model {
     pub package_name: String,
     /// Whether a text held bytes that are no UTF-8.
     pub escaped: bool,
+    /// Container that it is in.
+    pub container_id: String,
 }
 
 /// It refers to nothing.
@@ -126,11 +129,12 @@ impl Class for SoftwareApplication {
         check.key("software_application.config_path", &a.config_path, 0, 4096);
         check.clip(&mut a.description, 1024);
         check.clip(&mut a.package_name, 255);
+        check.key("software_application.container_id", &a.container_id, 0, 64);
     }
 
     fn natural_key(&self, item: &Item, key: &mut NaturalKey) {
         let Item::SoftwareApplication(a) = item else { return };
-        key.text(&a.name).text(&a.bin_path).text(&a.config_path);
+        key.text(&a.container_id).text(&a.name).text(&a.bin_path).text(&a.config_path);
     }
 
     fn store(&self, item: &Item, sink: &mut dyn Sink) {
@@ -144,6 +148,7 @@ impl Class for SoftwareApplication {
         sink.text(&a.description);
         sink.text(&a.package_name);
         sink.flag(Some(a.escaped));
+        sink.text(&a.container_id);
     }
 
     fn load(&self, row: &QueryResult) -> Result<Item, DbErr> {
@@ -158,6 +163,7 @@ impl Class for SoftwareApplication {
             description: m.description,
             package_name: m.package_name,
             escaped: m.escaped,
+            container_id: m.container_id,
         }))
     }
 
@@ -183,6 +189,9 @@ impl Class for SoftwareApplication {
         }
         if same("query.software_application.version", &q.version, violations) {
             plan = plan.and(Column::Version.eq(q.version.as_str()));
+        }
+        if same("query.software_application.container_id", &q.container_id, violations) {
+            plan = plan.and(Column::ContainerId.eq(q.container_id.as_str()));
         }
         plan
     }

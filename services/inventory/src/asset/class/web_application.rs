@@ -16,7 +16,7 @@ use crate::asset::natural_key::NaturalKey;
 use crate::asset::row::Sink;
 use crate::keyset::Of;
 
-static COLUMNS: [Own; 10] = [
+static COLUMNS: [Own; 11] = [
     steady("name"),
     steady("version"),
     steady("root_path"),
@@ -27,6 +27,7 @@ static COLUMNS: [Own; 10] = [
     steady("plugin_count"),
     steady("user"),
     steady("escaped"),
+    steady("container_id"),
 ];
 
 const FIRST_SEEN: Order = Order { index: "asset_web_application_first_seen", column: "first_seen_at", of: Of::Moment };
@@ -46,7 +47,7 @@ pub struct Model {
     /// The machine.
     #[sea_orm(primary_key, auto_increment = false)]
     pub machine_id: Uuid,
-    /// Hash of the natural key: name, root path, domain, virtual path.
+    /// Hash of the natural key: container, name, root path, domain, virtual path.
     #[sea_orm(primary_key, auto_increment = false)]
     pub item_key: Uuid,
     /// Hash of the steady columns.
@@ -75,6 +76,8 @@ pub struct Model {
     pub user: String,
     /// Whether a text held bytes that are no UTF-8.
     pub escaped: bool,
+    /// Container that it is in.
+    pub container_id: String,
 }
 
 /// It refers to nothing.
@@ -146,11 +149,12 @@ impl Class for WebApplication {
             }
         }
         check.clip(&mut a.user, 255);
+        check.key("web_application.container_id", &a.container_id, 0, 64);
     }
 
     fn natural_key(&self, item: &Item, key: &mut NaturalKey) {
         let Item::WebApplication(a) = item else { return };
-        key.text(&a.name).text(&a.root_path).text(&a.domain).text(&a.virtual_path);
+        key.text(&a.container_id).text(&a.name).text(&a.root_path).text(&a.domain).text(&a.virtual_path);
     }
 
     fn store(&self, item: &Item, sink: &mut dyn Sink) {
@@ -165,6 +169,7 @@ impl Class for WebApplication {
         sink.unsigned(a.plugin_count);
         sink.text(&a.user);
         sink.flag(Some(a.escaped));
+        sink.text(&a.container_id);
     }
 
     fn load(&self, row: &QueryResult) -> Result<Item, DbErr> {
@@ -180,6 +185,7 @@ impl Class for WebApplication {
             plugin_count: m.plugin_count,
             user: m.user,
             escaped: m.escaped,
+            container_id: m.container_id,
         }))
     }
 
@@ -209,6 +215,9 @@ impl Class for WebApplication {
         }
         if same("query.web_application.version", &q.version, violations) {
             plan = plan.and(Column::Version.eq(q.version.as_str()));
+        }
+        if same("query.web_application.container_id", &q.container_id, violations) {
+            plan = plan.and(Column::ContainerId.eq(q.container_id.as_str()));
         }
         plan
     }

@@ -18,7 +18,7 @@ use crate::asset::row::Sink;
 use crate::asset::sieve::{Bound, Sieve};
 use crate::keyset::Of;
 
-static COLUMNS: [Own; 8] = [
+static COLUMNS: [Own; 9] = [
     steady("name"),
     steady("version"),
     steady("language"),
@@ -27,6 +27,7 @@ static COLUMNS: [Own; 8] = [
     steady("jar_count"),
     volatile("pid"),
     steady("escaped"),
+    steady("container_id"),
 ];
 
 const FIRST_SEEN: Order = Order { index: "asset_web_framework_first_seen", column: "first_seen_at", of: Of::Moment };
@@ -44,7 +45,7 @@ pub struct Model {
     /// The machine.
     #[sea_orm(primary_key, auto_increment = false)]
     pub machine_id: Uuid,
-    /// Hash of the natural key: name, version, path.
+    /// Hash of the natural key: container, name, version, path.
     #[sea_orm(primary_key, auto_increment = false)]
     pub item_key: Uuid,
     /// Hash of the steady columns.
@@ -69,6 +70,8 @@ pub struct Model {
     pub pid: Option<u32>,
     /// Whether a text held bytes that are no UTF-8.
     pub escaped: bool,
+    /// Container that it is in.
+    pub container_id: String,
 }
 
 /// It refers to nothing.
@@ -134,11 +137,12 @@ impl Class for WebFramework {
         check.given::<ProgrammingLanguage>("web_framework.language", a.language);
         check.known::<WebServiceKind>("web_framework.service", a.service);
         check.key("web_framework.path", &a.path, 0, 4096);
+        check.key("web_framework.container_id", &a.container_id, 0, 64);
     }
 
     fn natural_key(&self, item: &Item, key: &mut NaturalKey) {
         let Item::WebFramework(a) = item else { return };
-        key.text(&a.name).text(&a.version).text(&a.path);
+        key.text(&a.container_id).text(&a.name).text(&a.version).text(&a.path);
     }
 
     fn store(&self, item: &Item, sink: &mut dyn Sink) {
@@ -151,6 +155,7 @@ impl Class for WebFramework {
         sink.unsigned(a.jar_count);
         sink.number(a.pid);
         sink.flag(Some(a.escaped));
+        sink.text(&a.container_id);
     }
 
     fn load(&self, row: &QueryResult) -> Result<Item, DbErr> {
@@ -164,6 +169,7 @@ impl Class for WebFramework {
             jar_count: m.jar_count,
             pid: m.pid,
             escaped: m.escaped,
+            container_id: m.container_id,
         }))
     }
 
@@ -192,6 +198,9 @@ impl Class for WebFramework {
         }
         if same("query.web_framework.version", &q.version, violations) {
             plan = plan.and(Column::Version.eq(q.version.as_str()));
+        }
+        if same("query.web_framework.container_id", &q.container_id, violations) {
+            plan = plan.and(Column::ContainerId.eq(q.container_id.as_str()));
         }
         let name = q.driving.as_ref().map(|Driving::Name(by)| by);
         let bound = Bound::read("query.web_framework", &q.version_below, name, &ECOSYSTEMS, violations);

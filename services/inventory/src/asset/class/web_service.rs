@@ -45,7 +45,7 @@ pub struct Model {
     /// The machine.
     #[sea_orm(primary_key, auto_increment = false)]
     pub machine_id: Uuid,
-    /// Hash of the natural key: kind, bin path, config path.
+    /// Hash of the natural key: container, kind, bin path, config path.
     #[sea_orm(primary_key, auto_increment = false)]
     pub item_key: Uuid,
     /// Hash of the steady columns.
@@ -128,12 +128,12 @@ impl Class for WebService {
         check.key("web_service.config_path", &a.config_path, 0, 4096);
         check.clip(&mut a.user, 255);
         check.clip(&mut a.package_name, 255);
-        check.clip(&mut a.container_id, 64);
+        check.key("web_service.container_id", &a.container_id, 0, 64);
     }
 
     fn natural_key(&self, item: &Item, key: &mut NaturalKey) {
         let Item::WebService(a) = item else { return };
-        key.number(a.kind.into()).text(&a.bin_path).text(&a.config_path);
+        key.text(&a.container_id).number(a.kind.into()).text(&a.bin_path).text(&a.config_path);
     }
 
     fn store(&self, item: &Item, sink: &mut dyn Sink) {
@@ -191,6 +191,9 @@ impl Class for WebService {
         }
         if same("query.web_service.version", &q.version, violations) {
             plan = plan.and(Column::Version.eq(q.version.as_str()));
+        }
+        if same("query.web_service.container_id", &q.container_id, violations) {
+            plan = plan.and(Column::ContainerId.eq(q.container_id.as_str()));
         }
         plan
     }

@@ -16,7 +16,7 @@ use crate::asset::natural_key::NaturalKey;
 use crate::asset::row::Sink;
 use crate::keyset::Of;
 
-static COLUMNS: [Own; 14] = [
+static COLUMNS: [Own; 15] = [
     steady("domain"),
     steady("port"),
     steady("protocol"),
@@ -31,6 +31,7 @@ static COLUMNS: [Own; 14] = [
     steady("paths"),
     steady("path_count"),
     steady("escaped"),
+    steady("container_id"),
 ];
 
 const FIRST_SEEN: Order = Order { index: "asset_web_site_first_seen", column: "first_seen_at", of: Of::Moment };
@@ -49,7 +50,7 @@ pub struct Model {
     /// The machine.
     #[sea_orm(primary_key, auto_increment = false)]
     pub machine_id: Uuid,
-    /// Hash of the natural key: domain, port, protocol, bind address.
+    /// Hash of the natural key: container, domain, port, protocol, bind address.
     #[sea_orm(primary_key, auto_increment = false)]
     pub item_key: Uuid,
     /// Hash of the steady columns.
@@ -86,6 +87,8 @@ pub struct Model {
     pub path_count: u32,
     /// Whether a text held bytes that are no UTF-8.
     pub escaped: bool,
+    /// Container that it is in.
+    pub container_id: String,
 }
 
 /// It refers to nothing.
@@ -160,11 +163,12 @@ impl Class for WebSite {
                 check.clip(text, 1024);
             }
         }
+        check.key("web_site.container_id", &a.container_id, 0, 64);
     }
 
     fn natural_key(&self, item: &Item, key: &mut NaturalKey) {
         let Item::WebSite(a) = item else { return };
-        key.text(&a.domain).number(a.port.into()).number(a.protocol.into()).text(&a.bind_address);
+        key.text(&a.container_id).text(&a.domain).number(a.port.into()).number(a.protocol.into()).text(&a.bind_address);
     }
 
     fn store(&self, item: &Item, sink: &mut dyn Sink) {
@@ -183,6 +187,7 @@ impl Class for WebSite {
         sink.records(&a.paths.iter().map(web_site_path_texts).collect::<Vec<_>>());
         sink.unsigned(a.path_count);
         sink.flag(Some(a.escaped));
+        sink.text(&a.container_id);
     }
 
     fn load(&self, row: &QueryResult) -> Result<Item, DbErr> {
@@ -202,6 +207,7 @@ impl Class for WebSite {
             paths: records(m.paths, web_site_path)?,
             path_count: m.path_count,
             escaped: m.escaped,
+            container_id: m.container_id,
         }))
     }
 
@@ -232,6 +238,9 @@ impl Class for WebSite {
         }
         if same("query.web_site.user", &q.user, violations) {
             plan = plan.and(Column::User.eq(q.user.as_str()));
+        }
+        if same("query.web_site.container_id", &q.container_id, violations) {
+            plan = plan.and(Column::ContainerId.eq(q.container_id.as_str()));
         }
         plan
     }
