@@ -1,12 +1,14 @@
 //! The host under collection: its file tree, the time, and what several classes need and is read only once.
 
 use std::cell::OnceCell;
+use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
 
 use crate::class::system_package::Owners;
 use crate::class::{Class, ClassSnapshot, Describer, Names, Outcome, Sites};
-use crate::process::Processes;
+use crate::person::{People, Person};
+use crate::process::{Process, Processes};
 use crate::product::{self, Installed, Instance, Programs};
 use crate::{ReadError, Root};
 
@@ -20,7 +22,8 @@ pub struct Host<'a> {
     owners: OnceCell<Owners>,
     programs: OnceCell<Programs>,
     sites: OnceCell<Sites>,
-    names: OnceCell<Names>,
+    names: OnceCell<Rc<Names>>,
+    people: People,
 }
 
 impl<'a> Host<'a> {
@@ -36,6 +39,7 @@ impl<'a> Host<'a> {
             programs: OnceCell::new(),
             sites: OnceCell::new(),
             names: OnceCell::new(),
+            people: People::default(),
         }
     }
 
@@ -60,8 +64,13 @@ impl<'a> Host<'a> {
     }
 
     /// The names of its users and groups.
-    pub(crate) fn names(&self) -> &Names {
-        self.names.get_or_init(|| Names::read(self.root))
+    pub(crate) fn names(&self) -> &Rc<Names> {
+        self.names.get_or_init(|| Rc::new(Names::read(self.root)))
+    }
+
+    /// Who a process runs as, by the names of its own file tree.
+    pub(crate) fn person(&self, process: &Process) -> Person {
+        self.people.of(self, process)
     }
 
     /// The known products whose executable is on the disk.
@@ -108,7 +117,6 @@ impl<'a> Host<'a> {
 
     /// The name of the user that an instance runs as, by its own file tree.
     pub(crate) fn user_of(&self, instance: &Instance) -> Option<String> {
-        let uid = instance.uid?;
-        Some(if instance.is_foreign { Names::read(&instance.view).user(uid) } else { self.names().user(uid) })
+        Some(self.person(self.processes().ok()?.get(instance.pid)?).user(instance.uid?))
     }
 }

@@ -12,6 +12,7 @@ mod cost;
 mod display;
 mod host;
 pub mod machine;
+mod person;
 pub mod process;
 mod product;
 mod redact;

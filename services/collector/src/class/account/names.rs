@@ -6,6 +6,8 @@ use super::passwd::number;
 use crate::Root;
 use crate::text::{self, Fields};
 
+const USERS: &str = "/etc/passwd";
+const GROUPS: &str = "/etc/group";
 const NAME_CAP: usize = 255;
 
 /// The names that a host gives to numbers. Of several names of a number the first counts, as for the C library.
@@ -19,17 +21,31 @@ impl Names {
     /// Reads both files; of one that cannot be read no number has a name.
     pub(crate) fn read(root: &Root) -> Self {
         let names = |path: &str| parse(&root.read(path).unwrap_or_default());
-        Names { users: names("/etc/passwd"), groups: names("/etc/group") }
+        Names { users: names(USERS), groups: names(GROUPS) }
     }
 
-    /// The name of a user; where it has none, its number, as `ps` shows it.
-    pub(crate) fn user(&self, uid: u32) -> String {
-        self.users.get(&uid).cloned().unwrap_or_else(|| uid.to_string())
+    /// Reads the whole lines in the first `cap` bytes of each; the second value is how many bytes those are.
+    pub(crate) fn read_head(root: &Root, cap: usize) -> (Self, usize) {
+        let head = |path: &str| {
+            let (mut bytes, more) = root.read_head(path, cap).unwrap_or_default();
+            if more {
+                // What is cut could be another number.
+                bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').unwrap_or(0));
+            }
+            bytes
+        };
+        let (users, groups) = (head(USERS), head(GROUPS));
+        (Names { users: parse(&users), groups: parse(&groups) }, users.len() + groups.len())
     }
 
-    /// The name of a group; where it has none, its number.
-    pub(crate) fn group(&self, gid: u32) -> String {
-        self.groups.get(&gid).cloned().unwrap_or_else(|| gid.to_string())
+    /// The name of a user, if it has one.
+    pub(crate) fn user_name(&self, uid: u32) -> Option<&str> {
+        self.users.get(&uid).map(String::as_str)
+    }
+
+    /// The name of a group, if it has one.
+    pub(crate) fn group_name(&self, gid: u32) -> Option<&str> {
+        self.groups.get(&gid).map(String::as_str)
     }
 }
 

@@ -49,6 +49,7 @@ impl Describer {
         let command_line = redact::arguments(process.args(), &mut fields, "command_line", LINE_CAP);
         // What runs in a container has the container's files, not the packages of the host.
         let owner = process.exe.as_ref().filter(|_| process.container.is_none()).and_then(|exe| host.owners().of(exe));
+        let person = host.person(process);
         fields.truncated.dedup();
         Some(Process {
             pid: process.pid,
@@ -59,9 +60,9 @@ impl Describer {
             name,
             path,
             command_line,
-            user: host.names().user(uid),
+            user: person.user(uid),
             uid,
-            group: process.gid.map(|gid| host.names().group(gid)),
+            group: process.gid.map(|gid| person.group(gid)),
             start_time: self.start_time(process.start_ticks),
             terminal: terminal(process.tty),
             state: state(process.state),

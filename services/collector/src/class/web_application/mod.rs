@@ -3,12 +3,13 @@
 mod table;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::os::unix::fs::MetadataExt;
 
 use regex::bytes::Regex;
 use serde::{Deserialize, Serialize};
 
 use super::web_site::{Site, joined};
-use super::{Class, ClassSnapshot, Item, Names, WebServiceKind};
+use super::{Class, ClassSnapshot, Item, WebServiceKind};
 use crate::text::Fields;
 use crate::{Host, Root};
 use table::{Application, PluginRule};
@@ -166,13 +167,9 @@ impl Rules {
             let version = (!parts.is_empty()).then(|| parts.join("."));
             let mut fields = Fields::default();
             let (plugins, plugin_count) = plugins(&site.view, folder, rule.plugins, &mut fields);
-            let own_names = (site.view != *host.root()).then(|| Names::read(&site.view));
-            let names = own_names.as_ref().unwrap_or_else(|| host.names());
-            let owner = site
-                .view
-                .metadata(folder)
-                .ok()
-                .map(|metadata| names.user(std::os::unix::fs::MetadataExt::uid(&metadata)));
+            let server = host.processes().ok().and_then(|processes| processes.get(site.pid));
+            let owner = site.view.metadata(folder).ok();
+            let owner = server.zip(owner).map(|(server, owner)| host.person(server).user(owner.uid()));
             return Some(WebApplication {
                 name: rule.name.to_owned(),
                 version: fields.optional("version", version.as_deref(), TEXT_CAP),

@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Class, ClassSnapshot, Item, Names, WebServiceKind};
+use super::{Class, ClassSnapshot, Item, WebServiceKind};
 use crate::config::{Complaint, Reader};
 use crate::product::Instance;
 use crate::text::Fields;
@@ -212,13 +212,13 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
 
 /// A site without its domain and where it listens.
 fn template(host: &Host<'_>, site: &Site, instance: &Instance) -> WebSite {
-    let own_names = instance.is_foreign.then(|| Names::read(&instance.view));
-    let names = own_names.as_ref().unwrap_or_else(|| host.names());
+    let server = host.processes().ok().and_then(|processes| processes.get(site.pid)).map(|one| host.person(one));
     let mut fields = Fields { escaped: instance.escaped, truncated: Vec::new() };
     let facts = |path: &str| {
         let metadata = site.view.metadata(path).ok()?;
         let permission = format!("{:04o}", metadata.permissions().mode() & 0o7777);
-        Some((names.user(metadata.uid()), names.group(metadata.gid()), permission))
+        let server = server.as_ref()?;
+        Some((server.user(metadata.uid()), server.group(metadata.gid()), permission))
     };
     let root = site.root.as_deref().and_then(facts);
     let mut paths = Vec::new();
