@@ -1,10 +1,12 @@
 //! What runs in containers, beside the same on the host and in other containers.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
 use cwpp_collector::class::{Class, ClassSnapshot, Item};
 
+use crate::archive::archive;
 use crate::proc_tree::Fake;
 use crate::{Host, is_root, read_here};
 
@@ -198,4 +200,66 @@ fn a_user_of_another_file_tree_is_named_on_this_host() {
     };
     assert_eq!(users(inside.id()), Some(("inside".to_owned(), Some("within".to_owned()))));
     assert_eq!(users(std::process::id()), Some(("root".to_owned(), Some("root".to_owned()))));
+}
+
+#[test]
+fn archives_of_containers_are_read_once_each_through_their_own_root() {
+    let ([one, two], groups) = boxes();
+    let java = Fake { name: b"java", args: &[b"java"], exe: Some("/usr/bin/java"), mounts: Some(1), ..Fake::default() };
+    let jar = |name: &str| {
+        let manifest = format!("Implementation-Title: {name}\nImplementation-Version: 1\n");
+        archive(&[("META-INF/MANIFEST.MF", manifest.as_bytes(), false)])
+    };
+    let pom = "groupId=org.x\nartifactId=lib\nversion=2\n";
+    let lib = archive(&[("META-INF/maven/org.x/lib/pom.properties", pom.as_bytes(), false)]);
+    let fat = archive(&[("BOOT-INF/lib/lib-2.jar", &lib, false)]);
+    let host = Host::new()
+        .with("opt/app.jar", jar("host"))
+        .with("proc/20/root/opt/app.jar", jar("one"))
+        .with("proc/20/root/images/fat.jar", &fat)
+        .with("proc/30/root/opt/app.jar", jar("two"))
+        .with("proc/50/root/opt/app.jar", jar("apart"))
+        .process(&Fake { pid: 1, ..java.clone() })
+        .process(&Fake { pid: 20, cgroup: &groups[0], mounts: Some(2), ..java.clone() })
+        .process(&Fake { pid: 21, cgroup: &groups[0], mounts: Some(2), ..java.clone() })
+        .process(&Fake { pid: 30, cgroup: &groups[1], mounts: Some(3), ..java.clone() })
+        // A service with a temporary folder of its own, and a tree that is no container's.
+        .process(&Fake { pid: 40, mounts: Some(4), ..java.clone() })
+        .process(&Fake { pid: 50, mounts: Some(5), ..java });
+    let holds = |pid: u32, number: u32, path: &str| {
+        symlink(path, host.path().join(format!("proc/{pid}/fd/{number}"))).unwrap();
+    };
+    for pid in [1, 20, 21, 30, 40, 50] {
+        holds(pid, 4, "/opt/app.jar");
+    }
+    holds(20, 5, "/images/fat.jar");
+    // More than is read of all of them.
+    holds(30, 5, "/huge.jar");
+    fs::File::create(host.path().join("proc/30/root/huge.jar")).unwrap().set_len(3 << 30).unwrap();
+    // The second process of the container sees the same tree, the service the host's.
+    symlink("../20/root", host.path().join("proc/21/root")).unwrap();
+    symlink("../..", host.path().join("proc/40/root")).unwrap();
+    let snapshot = host.read(Class::JarPackage);
+    let found = told(&snapshot, |item| match item {
+        Item::JarPackage(jar) => {
+            let pids: Vec<u32> = jar.processes.iter().map(|process| process.pid).collect();
+            (jar.container_id.clone(), (jar.path.clone(), jar.name.clone(), pids))
+        }
+        other => panic!("{other:?}"),
+    });
+    let app = |name: &str, pids: &[u32]| ("/opt/app.jar".to_owned(), name.to_owned(), pids.to_vec());
+    let fat = |name: &str, pids: &[u32]| ("/images/fat.jar".to_owned(), name.to_owned(), pids.to_vec());
+    let expected = [
+        (None, app("host", &[1, 40])),
+        (Some(one.clone()), fat("fat", &[20])),
+        (Some(one.clone()), fat("lib", &[])),
+        (Some(one), app("one", &[20, 21])),
+        (Some(two), app("two", &[30])),
+    ];
+    assert_eq!(found, expected);
+    fs::write(host.path().join("proc/30/root/opt/app.jar"), "broken").unwrap();
+    let skipped = host.read(Class::JarPackage).skipped;
+    assert_eq!(skipped[0].source, format!("container {}: /opt/app.jar", boxes().0[1]));
+    let [apart, over] = snapshot.unread_sources.as_slice() else { panic!("{:?}", snapshot.unread_sources) };
+    assert!(apart.contains("no container's") && over.starts_with("archives of containers"), "{apart}, {over}");
 }

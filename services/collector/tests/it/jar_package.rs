@@ -2,13 +2,13 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use cwpp_collector::class::{Class, ClassSnapshot, Item, JarKind, JarPackage, JarProcess, Outcome};
 
 use crate::archive::archive;
 use crate::proc_tree::Fake;
-use crate::{Host, tool};
+use crate::{Host, is_root, read_here, tool};
 
 fn pom(group: &str, artifact: &str, version: &str) -> String {
     format!("#Generated\ngroupId={group}\nartifactId={artifact}\nversion={version}\n")
@@ -234,4 +234,25 @@ fn a_real_process_is_found_by_the_file_it_holds() {
     let path = path.canonicalize().unwrap();
     let held = jars(&found).into_iter().find(|jar| Path::new(&jar.path) == path).unwrap();
     assert_eq!(held.processes, [JarProcess { pid: child.id(), name: "sleep".to_owned() }]);
+}
+
+#[test]
+fn a_real_service_with_mounts_of_its_own_is_found_by_what_it_holds() {
+    if !is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().canonicalize().unwrap().join("held.jar");
+    fs::write(&path, archive(&[("a", b"", false)])).unwrap();
+    let script = format!("exec < '{}'; echo up; exec sleep 60", path.display());
+    let mut child =
+        Command::new("unshare").args(["--mount", "sh", "-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut up = [0; 3];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut up).unwrap();
+    let found = read_here(Class::JarPackage);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let held = jars(&found).into_iter().find(|jar| Path::new(&jar.path) == path).unwrap();
+    let pids: Vec<u32> = held.processes.iter().map(|process| process.pid).collect();
+    assert_eq!((pids, held.container_id), (vec![child.id()], None));
 }

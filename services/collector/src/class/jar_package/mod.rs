@@ -76,6 +76,9 @@ pub struct JarPackage {
     pub executable: Option<bool>,
     /// The package URL; empty without a group.
     pub purl: String,
+    /// The container that it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_id: Option<String>,
     /// The processes that hold the file; at most 64. They come and go and are no change of it.
     pub processes: Vec<JarProcess>,
     /// True when a field held bytes that are no UTF-8, shown as `\xNN`.
@@ -94,21 +97,17 @@ fn is_archive(name: &[u8]) -> bool {
 pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
     let root = host.root();
     let mut snapshot = ClassSnapshot::new(Class::JarPackage);
-    let mut files = walk::files(root, &mut snapshot);
+    let files = walk::files(root, &mut snapshot);
     snapshot.unread_sources.extend(host.unseen());
-    let mut loaded = host.processes().map(|processes| walk::loaded(root, processes)).unwrap_or_default();
-    for path in loaded.keys() {
-        if !files.contains_key(path)
-            && let Ok(text) = std::str::from_utf8(path)
-            && let Ok(real) = root.resolve(text)
-        {
-            files.insert(path.clone(), real);
-        }
+    let processes = host.processes().ok();
+    let mut archives = processes.map(|all| walk::loaded(root, all, &mut snapshot)).unwrap_or_default();
+    for (path, real) in files {
+        archives.entry((None, path)).or_default().files.insert(0, real);
     }
     let mut jars = Jars { snapshot, found: BTreeMap::new(), total: 0 };
-    for (path, real) in files {
-        let processes = loaded.remove(&path).unwrap_or_default();
-        jars.file(&path, &real, processes);
+    // The host's own come first: no container pushes them out.
+    for ((container, path), held) in archives {
+        jars.file(container.as_deref(), &path, held);
     }
     let Jars { mut snapshot, found, total } = jars;
     snapshot.fill(found.into_values().map(|jar| Item::JarPackage(Box::new(jar))).collect());
@@ -120,12 +119,14 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
 
 struct Jars {
     snapshot: ClassSnapshot,
-    found: BTreeMap<(String, String), JarPackage>,
+    /// By container, path and inner path.
+    found: BTreeMap<(Option<String>, String, String), JarPackage>,
     total: usize,
 }
 
 /// Where an archive is.
 struct Place<'a> {
+    container: Option<&'a str>,
     path: &'a [u8],
     /// Inside the file; empty for itself.
     inner: Vec<u8>,
@@ -135,20 +136,26 @@ struct Place<'a> {
 }
 
 impl Jars {
-    fn file(&mut self, path: &[u8], real: &Path, processes: Vec<JarProcess>) {
-        let source = text::decode(path).0.into_owned();
-        let opened =
-            open(real).and_then(|file| file.map(Bytes::File).ok_or_else(|| std::io::ErrorKind::NotFound.into()));
+    fn file(&mut self, container: Option<&str>, path: &[u8], held: walk::Held) {
+        let source = source(container, path);
+        let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        let mut opened = Err(missing());
+        for way in &held.files {
+            opened = open(way).and_then(|file| file.map(Bytes::File).ok_or_else(missing));
+            if opened.is_ok() {
+                break;
+            }
+        }
         let bytes = match opened {
             Ok(bytes) => bytes,
             // Gone since it was listed.
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return,
             Err(e) => return self.snapshot.skip(&source, 0, &e.to_string()),
         };
-        let place = Place { path, inner: Vec::new(), depth: 0, outer: None };
+        let place = Place { container, path, inner: Vec::new(), depth: 0, outer: None };
         let scanned = Part::whole(&bytes).map_err(|e| e.to_string()).and_then(|part| {
             let hash = if part.length() <= HASH_CAP { part.sha256().ok() } else { None };
-            self.archive(part, hash, &place, processes, &mut Budget::new())
+            self.archive(part, hash, &place, held.processes, &mut Budget::new())
         });
         if let Err(reason) = scanned {
             self.snapshot.skip(&source, 0, &reason);
@@ -213,6 +220,7 @@ impl Jars {
             }
             budget.inner -= 1;
             let inner = Place {
+                container: place.container,
                 path: place.path,
                 inner: join(&place.inner, &found.name),
                 depth: place.depth + 1,
@@ -272,11 +280,12 @@ impl Jars {
             kind,
             executable,
             purl,
+            container_id: place.container.map(str::to_owned),
             processes,
             escaped: fields.escaped,
             truncated: fields.truncated,
         };
-        let key = (jar.path.clone(), jar.inner_path.clone());
+        let key = (jar.container_id.clone(), jar.path.clone(), jar.inner_path.clone());
         if self.found.contains_key(&key) {
             return self.skip_inner(place, inner, "the archive stands there before");
         }
@@ -289,10 +298,16 @@ impl Jars {
 
     fn skip_inner(&mut self, place: &Place<'_>, name: &[u8], reason: &str) {
         let inner = join(&place.inner, name);
-        let mut source = text::decode(&[place.path, b"!", &inner].concat()).0.into_owned();
+        let mut source = source(place.container, &[place.path, b"!", &inner].concat());
         text::cap(&mut source, PATH_CAP);
         self.snapshot.skip(&source, 0, reason);
     }
+}
+
+/// An archive as it is named where it is left out.
+fn source(container: Option<&str>, path: &[u8]) -> String {
+    let path = text::decode(path).0;
+    container.map_or_else(|| path.to_string(), |id| format!("container {id}: {path}"))
 }
 
 /// Opens a regular file; none for anything else.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use walkdir::WalkDir;
@@ -9,7 +10,8 @@ use walkdir::WalkDir;
 use super::{JarProcess, is_archive};
 use crate::Root;
 use crate::class::ClassSnapshot;
-use crate::process::Processes;
+use crate::process::{Process, Processes};
+use crate::product::view;
 use crate::text::{self, Fields};
 
 /// Folders that are walked, each within its file system.
@@ -38,6 +40,10 @@ const DEPTH_CAP: usize = 24;
 const ENTRY_CAP: usize = 2_000_000;
 /// Archives that are opened.
 const FILE_CAP: usize = 100_000;
+/// Ways to an archive that are tried.
+const WAYS_CAP: usize = 4;
+/// So much is read of all archives of containers together.
+const CONTAINERS_CAP: u64 = 2 << 30;
 /// Processes of one archive that are named.
 const PROCESS_CAP: usize = 64;
 const NAME_CAP: usize = 255;
@@ -46,8 +52,18 @@ const MAPS_CAP: usize = 16 << 20;
 
 /// The archives, by their path as seen from the root.
 pub(super) type Files = BTreeMap<Vec<u8>, PathBuf>;
-/// The processes that hold an archive, by its path.
-pub(super) type Loaded = BTreeMap<Vec<u8>, Vec<JarProcess>>;
+/// An archive by its container, none on the host itself, and its path as seen in there.
+pub(super) type Key = (Option<String>, Vec<u8>);
+/// The archives that processes hold.
+pub(super) type Loaded = BTreeMap<Key, Held>;
+
+/// An archive that processes hold.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// The ways to it, by the first processes: one may have ended since.
+    pub(super) files: Vec<PathBuf>,
+    pub(super) processes: Vec<JarProcess>,
+}
 
 /// Finds the archives below the walked folders.
 pub(super) fn files(root: &Root, snapshot: &mut ClassSnapshot) -> Files {
@@ -95,39 +111,115 @@ pub(super) fn files(root: &Root, snapshot: &mut ClassSnapshot) -> Files {
     files
 }
 
-/// The archives that processes of the host hold. Those of other mount namespaces see other files under the same
-/// names and are left out. A process that ends while it is looked at is none.
-pub(super) fn loaded(root: &Root, processes: &Processes) -> Loaded {
+/// The archives that processes hold, those of containers through the process's own root. A process that ends while it
+/// is looked at is none.
+pub(super) fn loaded(root: &Root, processes: &Processes, snapshot: &mut ClassSnapshot) -> Loaded {
     let mut loaded = Loaded::new();
-    let own = link(root, "/proc/1/ns/mnt");
+    // The first process sees the host's mounts, the collector perhaps its pod's.
+    let own = link(root, "/proc/1/ns/mnt").or_else(|| link(root, "/proc/self/ns/mnt"));
+    let (mut bytes, mut count) = (0_u64, 0);
+    let (mut is_apart, mut is_over) = (false, false);
     for process in processes.iter().filter(|process| !process.is_kernel) {
-        let directory = format!("/proc/{}", process.pid);
-        let namespace = link(root, &format!("{directory}/ns/mnt"));
-        if own.is_some() && namespace.is_some() && namespace != own {
-            continue;
-        }
-        let mut held = BTreeSet::new();
-        for descriptor in root.list(&format!("{directory}/fd")).unwrap_or_default() {
-            held.extend(link(root, &format!("{directory}/fd/{descriptor}")).filter(|path| is_archive(path)));
-        }
-        // Old virtual machines map the archives of their own library and close them.
-        if !held.is_empty() || process.exe_name() == Some(b"java") {
-            let (maps, _) = root.read_head(&format!("{directory}/maps"), MAPS_CAP).unwrap_or_default();
-            let paths = text::lines(&maps).filter_map(|(_, line)| line.splitn(6, |&byte| byte == b' ').nth(5));
-            held.extend(paths.map(<[u8]>::trim_ascii_start).filter(|path| is_archive(path)).map(<[u8]>::to_vec));
-        }
+        let held = held(root, process);
         if held.is_empty() {
             continue;
         }
+        let namespace = link(root, &format!("/proc/{}/ns/mnt", process.pid));
+        let seen = Seen::by(root, process, own.as_ref().zip(namespace.as_ref()).map(|(own, other)| own == other));
         let name = Fields::default().text("", &process.name, NAME_CAP);
         for path in held.into_iter().filter(|path| path.starts_with(b"/")) {
-            let processes = loaded.entry(path).or_default();
-            if processes.len() < PROCESS_CAP {
-                processes.push(JarProcess { pid: process.pid, name: name.clone() });
+            let Some((container, file)) = seen.find(root, &path) else {
+                // What ended meanwhile has no tree any more.
+                is_apart |= matches!(&seen, Seen::Apart(view) if view.metadata("/").is_ok());
+                continue;
+            };
+            let size = file.as_ref().and_then(|file| std::fs::metadata(file).ok()).map_or(0, |about| about.len());
+            let key = (container, path);
+            if key.0.is_some() && !loaded.contains_key(&key) {
+                let whole = bytes.saturating_add(size);
+                if whole > CONTAINERS_CAP || count >= FILE_CAP {
+                    // A smaller one may still find room.
+                    is_over = true;
+                    continue;
+                }
+                (bytes, count) = (whole, count + 1);
+            }
+            let held: &mut Held = loaded.entry(key).or_default();
+            if let Some(file) = file
+                && held.files.len() < WAYS_CAP
+                && !held.files.contains(&file)
+            {
+                held.files.push(file);
+            }
+            if held.processes.len() < PROCESS_CAP {
+                held.processes.push(JarProcess { pid: process.pid, name: name.clone() });
             }
         }
     }
+    if is_apart {
+        snapshot.unread_sources.push("archives in file trees of their own that are no container's".to_owned());
+    }
+    if is_over {
+        snapshot.unread_sources.push("archives of containers (too many, or too large together)".to_owned());
+    }
     loaded
+}
+
+/// The archives that a process holds open or mapped, as the kernel names them.
+fn held(root: &Root, process: &Process) -> BTreeSet<Vec<u8>> {
+    let directory = format!("/proc/{}", process.pid);
+    let mut held = BTreeSet::new();
+    for descriptor in root.list(&format!("{directory}/fd")).unwrap_or_default() {
+        held.extend(link(root, &format!("{directory}/fd/{descriptor}")).filter(|path| is_archive(path)));
+    }
+    // Old virtual machines map the archives of their own library and close them.
+    if !held.is_empty() || process.exe_name() == Some(b"java") {
+        let (maps, _) = root.read_head(&format!("{directory}/maps"), MAPS_CAP).unwrap_or_default();
+        let paths = text::lines(&maps).filter_map(|(_, line)| line.splitn(6, |&byte| byte == b' ').nth(5));
+        held.extend(paths.map(<[u8]>::trim_ascii_start).filter(|path| is_archive(path)).map(<[u8]>::to_vec));
+    }
+    held
+}
+
+/// Whose files a process sees by its paths.
+enum Seen {
+    /// The host's.
+    Host,
+    /// Those of a container, by its id.
+    Container(String, Root),
+    /// Others: the host's where nothing is mounted over them, or those of a tree that is no container's.
+    Apart(Root),
+}
+
+impl Seen {
+    /// `shares_mounts` tells whether the process sees the host's mounts, where that is known.
+    fn by(root: &Root, process: &Process, shares_mounts: Option<bool>) -> Self {
+        let own = || root.resolve(&format!("/proc/{}", process.pid)).map(|path| Root::new(path.join("root")));
+        match (&process.container, shares_mounts) {
+            (_, Some(true)) | (None, None) => Seen::Host,
+            (Some(container), _) if let Some(view) = view(root, process.pid) => {
+                Seen::Container(container.id.clone(), view)
+            }
+            _ => own().map_or(Seen::Host, Seen::Apart),
+        }
+    }
+
+    /// The container of an archive that is seen by this path, and the way to it if the path is text; none where it is
+    /// nobody's that can be named.
+    fn find(&self, root: &Root, path: &[u8]) -> Option<(Option<String>, Option<PathBuf>)> {
+        let path = std::str::from_utf8(path);
+        let way = |root: &Root| path.ok().and_then(|path| root.resolve(path).ok());
+        match self {
+            Seen::Host => Some((None, way(root))),
+            Seen::Container(id, view) => Some((Some(id.clone()), way(view))),
+            Seen::Apart(view) => {
+                let path = path.ok()?;
+                let (theirs, ours) = (view.metadata(path).ok()?, root.metadata(path).ok()?);
+                let is_hosts = (theirs.dev(), theirs.ino()) == (ours.dev(), ours.ino());
+                is_hosts.then(|| (None, way(root)))
+            }
+        }
+    }
 }
 
 fn link(root: &Root, path: &str) -> Option<Vec<u8>> {

@@ -22,6 +22,6 @@ pub(super) fn message(jar: &JarPackage) -> inventory::JarPackage {
         purl: jar.purl.clone(),
         processes: jar.processes.iter().map(process).collect(),
         escaped: jar.escaped,
-        container_id: String::new(),
+        container_id: jar.container_id.clone().unwrap_or_default(),
     }
 }
