@@ -17,6 +17,11 @@ const SERVICES: usize = 1_000;
 const TASKS: usize = 500;
 const MIB: u64 = 1 << 20;
 
+/// The container that a process is in, if it is in one: every fifth, a hundred to each.
+fn container(pid: u32) -> Option<u32> {
+    pid.is_multiple_of(5).then_some(pid / 500)
+}
+
 /// A host as large as they get: packages with their lists of files, processes with long command lines, ports.
 fn large_host() -> Host {
     let mut status = String::new();
@@ -44,6 +49,7 @@ fn large_host() -> Host {
         writeln!(table, "0: 00000000:{:04X} 00000000:0000 0A 0:0 0:0 0 0 0 {}", 1_000 + port, 10_000 + port).unwrap();
     }
     host = host.with("proc/1/net/tcp", &table).with("proc/1/net/udp", "header\n");
+    let accounts: String = (0..40).map(|user| format!("user-{user}:x:{user}:{user}::/:/bin/sh\n")).collect();
     let long = "--option=of-some-length ".repeat(80);
     for pid in 1..=PROCESSES {
         let exe = format!("/usr/bin/program-{}", pid % 600);
@@ -51,6 +57,7 @@ fn large_host() -> Host {
         let huge = "x".repeat(if pid % 500 == 0 { MIB as usize } else { 0 });
         let args = [exe.as_bytes(), long.as_bytes(), b"--password", b"S3CRET", huge.as_bytes()];
         let socket = [10_000 + u64::from(pid)];
+        let cgroup = container(pid).map_or_else(|| "0::/".to_owned(), |id| format!("0::/docker/{id:064x}"));
         host = host.process(&Fake {
             pid,
             parent: pid / 2,
@@ -59,8 +66,12 @@ fn large_host() -> Host {
             exe: Some(&exe),
             start: u64::from(pid),
             sockets: &socket,
+            cgroup: &cgroup,
             ..Fake::default()
         });
+    }
+    for pid in (1..=PROCESSES).filter(|pid| container(*pid).is_some()) {
+        host = host.with(&format!("proc/{pid}/root/etc/passwd"), &accounts);
     }
     // Single archives, and archives with twenty in each, half of them deflated.
     many::archives(host.path(), JARS - 200 * 21, 200, 20);
@@ -89,7 +100,10 @@ fn a_large_host_costs_less_than_20_seconds_and_96_mib() {
     let others = ["jar_package", "startup_service", "scheduled_task"].map(|class| items(&lines, class).len());
     assert_eq!(others, [JARS, SERVICES, TASKS]);
     assert!(processes.iter().all(|process| !process["command_line"].as_str().unwrap().contains("S3CRET")));
-    assert_eq!(processes.iter().filter(|process| process.get("package_name").is_some()).count(), PROCESSES as usize);
+    let packaged = (1..=PROCESSES).filter(|pid| container(*pid).is_none()).count();
+    assert_eq!(processes.iter().filter(|process| process.get("package_name").is_some()).count(), packaged);
+    let named = |process: &&Value| process["user"] == "user-0";
+    assert_eq!(processes.iter().filter(named).count(), PROCESSES as usize - packaged);
     let (milliseconds, bytes) = cost(&lines);
     assert!(milliseconds < 20_000 && bytes < 96 * MIB, "{milliseconds} ms, {bytes} bytes");
 }
