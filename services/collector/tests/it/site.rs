@@ -147,6 +147,30 @@ fn what_runs_in_a_container_is_read_through_its_own_root() {
 }
 
 #[test]
+fn servers_whose_configuration_is_not_understood_are_told() {
+    let host = nginx("http { server { listen 80; server_name a; } }");
+    let host = running(host, 11, "/usr/sbin/haproxy", &["haproxy", "-f", "/etc/haproxy/haproxy.cfg"]);
+    let host = running(host, 12, "/usr/bin/uwsgi", &["uwsgi", "--ini", "/etc/app.ini"]);
+    let host = running(host, 13, "/usr/bin/uwsgi", &["uwsgi", "--ini", "/etc/other.ini"]);
+    let host = running(host, 14, "/usr/sbin/php-fpm8.2", &["php-fpm: master process (/etc/php-fpm.conf)"]);
+    let host = running(host, 15, "/usr/lib/jvm/bin/java", &["java", "-jar", "/opt/jetty-runner.jar"]);
+    let host = running(host, 16, "/usr/sbin/httpd", &["httpd"]);
+    let snapshot = host.read(Class::WebSite);
+    assert_eq!(sites(&snapshot).len(), 1);
+    let told = |snapshot: &ClassSnapshot| -> Vec<String> {
+        snapshot.unread_sources.iter().filter_map(|source| Some(source.strip_prefix("sites of ")?.to_owned())).collect()
+    };
+    let expected = [
+        "Apache HTTP Server: its configuration was not found",
+        "HAProxy: its configuration is not understood",
+        "Jetty: its configuration is not understood",
+        "uWSGI: its configuration is not understood",
+    ];
+    assert_eq!(told(&snapshot), expected);
+    assert_eq!(told(&nginx("").read(Class::WebSite)), [""; 0]);
+}
+
+#[test]
 fn two_sites_of_one_name_stand_once_and_are_said() {
     let server = "server { listen 80; server_name a; }";
     let snapshot = nginx(format!("http {{ {server} {server} }}")).read(Class::WebSite);

@@ -4,8 +4,8 @@ mod apache;
 mod nginx;
 mod tomcat;
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ const ADDRESS_CAP: usize = 63;
 const PATHS_CAP: usize = 500;
 /// The most sites of one server; beyond what a report takes they are of no use.
 const SITES_CAP: usize = 100_000;
+/// Answers what another server passes on, and has no sites of its own.
+const SITELESS: &str = "PHP-FPM";
 
 /// The protocol of a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -133,22 +135,27 @@ struct Described {
 pub(crate) struct Sites {
     pub(crate) all: Vec<Site>,
     complaints: Vec<Complaint>,
+    /// Servers whose sites are not known, each with the reason.
+    unread: BTreeSet<String>,
 }
 
 impl Sites {
     pub(crate) fn find(host: &Host<'_>) -> Self {
         let mut sites = Sites::default();
         for instance in host.programs().iter().filter(|instance| instance.is_running()) {
-            let (Some(service), Some(config)) = (WebServiceKind::of(instance), &instance.config) else { continue };
-            let mut reader = Reader::new(&instance.view);
-            let mut described = match service {
-                WebServiceKind::Nginx | WebServiceKind::Tengine | WebServiceKind::Openresty => {
-                    nginx::sites(&mut reader, config, instance)
-                }
-                WebServiceKind::Apache | WebServiceKind::Ihs => apache::sites(&mut reader, config, instance),
-                WebServiceKind::Tomcat => tomcat::sites(&mut reader, config, instance),
-                _ => continue,
+            let Some(service) = WebServiceKind::of(instance).filter(|_| instance.product.name != SITELESS) else {
+                continue;
             };
+            let Some(read) = describer(service) else {
+                sites.unread(instance, "its configuration is not understood");
+                continue;
+            };
+            let Some(config) = &instance.config else {
+                sites.unread(instance, "its configuration was not found");
+                continue;
+            };
+            let mut reader = Reader::new(&instance.view);
+            let mut described = read(&mut reader, config, instance);
             described.truncate(SITES_CAP.saturating_sub(sites.all.len()));
             sites.complaints.extend(reader.complaints());
             sites.all.extend(described.into_iter().map(|described| Site {
@@ -164,6 +171,22 @@ impl Sites {
         }
         sites
     }
+
+    fn unread(&mut self, instance: &Instance, reason: &str) {
+        self.unread.insert(format!("sites of {}: {reason}", instance.product.name));
+    }
+}
+
+type Describer = fn(&mut Reader<'_>, &str, &Instance) -> Vec<Described>;
+
+/// What reads the configuration of a server; none where nothing does.
+fn describer(service: WebServiceKind) -> Option<Describer> {
+    match service {
+        WebServiceKind::Nginx | WebServiceKind::Tengine | WebServiceKind::Openresty => Some(nginx::sites),
+        WebServiceKind::Apache | WebServiceKind::Ihs => Some(apache::sites),
+        WebServiceKind::Tomcat => Some(tomcat::sites),
+        _ => None,
+    }
 }
 
 /// What tells one site from another: container, protocol, domain, port and address.
@@ -175,6 +198,7 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
         return snapshot;
     }
     let sites = host.sites();
+    snapshot.unread_sources.extend(sites.unread.iter().cloned());
     for complaint in &sites.complaints {
         snapshot.skip(&complaint.path, complaint.line, complaint.reason);
     }
