@@ -8,6 +8,7 @@ use cwpp_collector::class::{
 };
 
 use crate::Host;
+use crate::archive::archive;
 use crate::proc_tree::Fake;
 
 fn sites(snapshot: &ClassSnapshot) -> Vec<WebSite> {
@@ -256,6 +257,47 @@ fn tomcats_hosts_applications_and_frameworks_are_found() {
         frameworks.iter().map(|f| (f.name.as_str(), f.version.as_deref(), f.service, f.jar_count)).collect();
     let tomcat = Some(WebServiceKind::Tomcat);
     assert_eq!(found, [("Spring", Some("5.3.20"), tomcat, 1), ("Struts", Some("2.5.30"), tomcat, 1)]);
+}
+
+#[test]
+fn frameworks_inside_the_archive_that_a_process_runs_are_found() {
+    let libraries =
+        ["spring-boot-3.2.1", "spring-core-6.1.2", "spring-web-6.1.2", "spring-boot-loader-3.2.1", "tomcat-x"];
+    let names: Vec<String> = libraries.iter().map(|name| format!("BOOT-INF/lib/{name}.jar")).collect();
+    let mut entries: Vec<(&str, &[u8], bool)> = names.iter().map(|name| (name.as_str(), &b""[..], false)).collect();
+    // Not of this program: neither a library, nor at such a place.
+    entries.extend([("BOOT-INF/classes/struts2-core-2.5.30.jar", &b""[..], false), ("BOOT-INF/lib/x.txt", b"", true)]);
+    let host = Host::new()
+        .with("srv/app.jar", archive(&entries))
+        .with("srv/web.war", archive(&[("WEB-INF/lib/struts2-core-2.5.30.jar", b"", true)]))
+        .with("srv/broken.jar", "PK\x03\x04 but no archive")
+        .with("opt/lib/shiro-core-1.9.jar", "")
+        .with("opt/lib/shiro-web-1.9.jar", "");
+    let java = "/usr/lib/jvm/bin/java";
+    let host = running(host, 5, java, &["java", "-Xmx1g", "-jar", "/srv/app.jar", "-jar", "/srv/other.jar"]);
+    let host = running(host, 6, java, &["java", "-jar", "/srv/web.war"]);
+    let host = running(host, 7, java, &["java", "-jar", "/srv/broken.jar"]);
+    let host = running(host, 8, java, &["java", "-jar", "/srv/app.jar", "--port=81"]);
+    let host = running(
+        host,
+        9,
+        java,
+        &["java", "-cp", "/opt/lib/*:/x/hibernate-core-5.jar:hibernate-entitymanager-5.jar", "Main"],
+    );
+    let snapshot = host.read(Class::WebFramework);
+    let found = frameworks(&snapshot);
+    let rows: Vec<_> =
+        found.iter().map(|f| (f.name.as_str(), f.version.as_deref(), f.path.as_str(), f.jar_count, f.pid)).collect();
+    let expected = [
+        ("Hibernate", Some("5"), "/x/hibernate-core-5.jar", 2, Some(9)),
+        ("Shiro", Some("1.9"), "/opt/lib/shiro-core-1.9.jar", 2, Some(9)),
+        ("Spring", Some("6.1.2"), "/srv/app.jar!BOOT-INF/lib/spring-core-6.1.2.jar", 4, Some(5)),
+        ("Spring Boot", Some("3.2.1"), "/srv/app.jar!BOOT-INF/lib/spring-boot-3.2.1.jar", 2, Some(5)),
+        ("Struts", Some("2.5.30"), "/srv/web.war!WEB-INF/lib/struts2-core-2.5.30.jar", 1, Some(6)),
+    ];
+    assert_eq!(rows, expected);
+    let skipped: Vec<_> = snapshot.skipped.iter().map(|skipped| skipped.source.as_str()).collect();
+    assert_eq!(skipped, ["/srv/broken.jar"]);
 }
 
 #[test]

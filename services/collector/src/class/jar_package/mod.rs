@@ -8,6 +8,7 @@ mod meta;
 mod walk;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -308,6 +309,13 @@ impl Jars {
 fn source(container: Option<&str>, path: &[u8]) -> String {
     let path = text::decode(path).0;
     container.map_or_else(|| path.to_string(), |id| format!("container {id}: {path}"))
+}
+
+/// The names of the archives in an archive, as its own table has them; nothing is inflated.
+pub(super) fn inner_names(file: File) -> Result<Vec<Vec<u8>>, String> {
+    let bytes = Bytes::File(file);
+    let archive = Archive::open(Part::whole(&bytes).map_err(|e| e.to_string())?)?;
+    Ok(archive.contents()?.archives.into_iter().map(|found| found.name).collect())
 }
 
 /// Opens a regular file; none for anything else.

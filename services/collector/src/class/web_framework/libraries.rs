@@ -7,14 +7,16 @@ use regex::Regex;
 
 use super::table::{FRAMEWORKS, Framework};
 use super::{Found, ProgrammingLanguage};
-use crate::class::WebServiceKind;
 use crate::class::python::{Folders, Program, is_python};
+use crate::class::{WebServiceKind, jar_package};
 use crate::product::Instance;
-use crate::{Host, Root};
+use crate::{Host, Root, text};
 
 /// The most folders of libraries that are looked into on one host.
 const FOLDERS_CAP: usize = 2_000;
 const FILE_CAP: usize = 8 << 20;
+/// Where archives that run, and those that a server deploys, have their libraries.
+const PACKED: [&str; 4] = ["BOOT-INF/lib/", "WEB-INF/lib/", "WEB-INF/lib-provided/", "lib/"];
 /// Folders above a program in which its packages may lie.
 const LEVELS: usize = 4;
 
@@ -26,9 +28,9 @@ static METADATA: Pattern = LazyLock::new(|| {
 static GEM: Pattern = LazyLock::new(|| Regex::new(r"(?m)^    ([\w.-]+) \(([\w.-]+)\)").ok());
 static VERSION: Pattern = LazyLock::new(|| Regex::new(r#""version"\s*:\s*"([^"]{1,128})""#).ok());
 
-/// All frameworks of the programs that run.
-pub(super) fn find(host: &Host<'_>) -> Vec<Found> {
-    let mut search = Search { seen: HashSet::new(), found: Vec::new() };
+/// All frameworks of the programs that run, and the archives that could not be looked into, each with the reason.
+pub(super) fn find(host: &Host<'_>) -> (Vec<Found>, Vec<(String, String)>) {
+    let mut search = Search { seen: HashSet::new(), found: Vec::new(), unread: Vec::new() };
     for instance in host.programs().iter().filter(|instance| instance.is_running()) {
         let service = WebServiceKind::of(instance);
         match language(instance) {
@@ -47,7 +49,7 @@ pub(super) fn find(host: &Host<'_>) -> Vec<Found> {
         }
     }
     search.java(host);
-    search.found
+    (search.found, search.unread)
 }
 
 /// The language that an instance is written in, where its packages tell something.
@@ -68,6 +70,7 @@ fn language(instance: &Instance) -> Option<ProgrammingLanguage> {
 struct Search {
     seen: HashSet<(Root, String)>,
     found: Vec<Found>,
+    unread: Vec<(String, String)>,
 }
 
 impl Search {
@@ -155,52 +158,86 @@ impl Search {
         self.found.push(Found { framework, version: version.to_owned(), path, service, pid, jars: 0 });
     }
 
-    /// By the files that Java's processes name in their class paths; what is inside archives is told by their own class.
+    /// By the archives of Java's processes.
     fn java(&mut self, host: &Host<'_>) {
         let is_java = |instance: &&Instance| instance.exe.as_deref().is_some_and(|exe| exe.ends_with("/java"));
         for instance in host.programs().iter().filter(|one| one.is_running()).filter(is_java) {
             let service = WebServiceKind::of(instance);
-            for path in jars(instance).into_iter().take(FOLDERS_CAP) {
-                let Some((package, version)) = path.rsplit('/').next().and_then(artifact) else { continue };
-                let Some(framework) = Framework::of(ProgrammingLanguage::Java, package) else { continue };
-                let version = version.to_owned();
-                self.found.push(Found { framework, version, path: path.clone(), service, pid: instance.pid, jars: 1 });
+            for place in self.places(instance) {
+                for path in &place {
+                    let Some((package, version)) = file_name(path).and_then(artifact) else { continue };
+                    let Some(framework) = Framework::of(ProgrammingLanguage::Java, package) else { continue };
+                    let of_it = |path: &&String| {
+                        file_name(path).and_then(artifact).is_some_and(|(artifact, _)| framework.has(artifact))
+                    };
+                    let jars = u32::try_from(place.iter().filter(of_it).count()).unwrap_or(u32::MAX);
+                    let (version, path) = (version.to_owned(), path.clone());
+                    self.found.push(Found { framework, version, path, service, pid: instance.pid, jars });
+                }
             }
         }
     }
+
+    /// The archives of a process, place by place: those that its class path names, those of each folder named in it or of
+    /// Tomcat's applications, and those inside the one that it runs.
+    fn places(&mut self, instance: &Instance) -> Vec<Vec<String>> {
+        let view = &instance.view;
+        let absolute = |path: &str| match &instance.cwd {
+            Some(cwd) if !path.starts_with('/') => format!("{}/{path}", cwd.trim_end_matches('/')),
+            _ => path.to_owned(),
+        };
+        let mut folders: Vec<String> = Vec::new();
+        let mut named = Vec::new();
+        let class_path = instance.options.value(&["-cp", "-classpath", "--class-path", "-Djava.class.path="]);
+        for entry in class_path.unwrap_or_default().split(':').filter(|entry| !entry.is_empty()) {
+            match entry.strip_suffix("/*") {
+                Some(folder) => folders.push(absolute(folder)),
+                None if entry.ends_with(".jar") && named.len() < FOLDERS_CAP => named.push(absolute(entry)),
+                None => {}
+            }
+        }
+        let bases = [instance.options.value(&["-Dcatalina.base="]).map(str::to_owned), instance.home.clone()];
+        for base in bases.into_iter().flatten() {
+            folders.push(format!("{base}/lib"));
+            for name in view.list(&format!("{base}/webapps")).unwrap_or_default() {
+                folders.push(format!("{base}/webapps/{name}/WEB-INF/lib"));
+            }
+        }
+        folders.sort();
+        folders.dedup();
+        let mut places = vec![named];
+        for folder in folders.iter().take(FOLDERS_CAP) {
+            let names = view.list(folder).unwrap_or_default();
+            let jars = names.iter().filter(|name| name.ends_with(".jar")).take(FOLDERS_CAP);
+            places.push(jars.map(|name| format!("{folder}/{name}")).collect());
+        }
+        // What stands behind it is the program's.
+        let mut args = instance.options.all().iter().skip(1);
+        if args.any(|arg| arg == "-jar")
+            && let Some(path) = args.next()
+        {
+            places.push(self.inside(view, &absolute(path)));
+        }
+        places
+    }
+
+    /// The libraries inside an archive, each as `archive!name`; of an archive that was looked into before none.
+    fn inside(&mut self, view: &Root, path: &str) -> Vec<String> {
+        if !self.is_new(view, path) {
+            return Vec::new();
+        }
+        let names = view.open(path).map_err(|e| e.to_string()).and_then(jar_package::inner_names);
+        let names = names.unwrap_or_else(|reason| {
+            self.unread.push((path.to_owned(), reason));
+            Vec::new()
+        });
+        let names = names.iter().filter(|name| PACKED.iter().any(|folder| name.starts_with(folder.as_bytes())));
+        names.map(|name| format!("{path}!{}", text::decode(name).0)).collect()
+    }
 }
 
-/// The archives of a process: those of its class path, of folders named in it, and of Tomcat's applications.
-fn jars(instance: &Instance) -> Vec<String> {
-    let view = &instance.view;
-    let absolute = |path: &str| match &instance.cwd {
-        Some(cwd) if !path.starts_with('/') => format!("{cwd}/{path}"),
-        _ => path.to_owned(),
-    };
-    let mut folders: Vec<String> = Vec::new();
-    let mut found = Vec::new();
-    let class_path = instance.options.value(&["-cp", "-classpath", "--class-path", "-Djava.class.path="]);
-    for entry in class_path.unwrap_or_default().split(':').filter(|entry| !entry.is_empty()) {
-        match entry.strip_suffix("/*") {
-            Some(folder) => folders.push(absolute(folder)),
-            None if entry.ends_with(".jar") => found.push(absolute(entry)),
-            None => {}
-        }
-    }
-    let bases = [instance.options.value(&["-Dcatalina.base="]).map(str::to_owned), instance.home.clone()];
-    for base in bases.into_iter().flatten() {
-        folders.push(format!("{base}/lib"));
-        for name in view.list(&format!("{base}/webapps")).unwrap_or_default() {
-            folders.push(format!("{base}/webapps/{name}/WEB-INF/lib"));
-        }
-    }
-    folders.sort();
-    folders.dedup();
-    for folder in folders.iter().take(FOLDERS_CAP) {
-        let names = view.list(folder).unwrap_or_default();
-        found.extend(names.iter().filter(|name| name.ends_with(".jar")).map(|name| format!("{folder}/{name}")));
-    }
-    found
+fn file_name(path: &str) -> Option<&str> {
+    path.rsplit(['/', '!']).next()
 }
 
 /// `spring-core-5.3.20.jar` is version 5.3.20 of spring-core.

@@ -1,5 +1,5 @@
 //! Web frameworks of the programs that run: in the library folders of Python and Node.js, in the lock files of Ruby and
-//! PHP, and in the archives that Java's processes hold.
+//! PHP, and by the archives that Java's processes name, with what is inside those that they run.
 
 mod libraries;
 mod table;
@@ -43,7 +43,7 @@ pub struct WebFramework {
     pub service: Option<WebServiceKind>,
     /// Where it lies.
     pub path: String,
-    /// How many archives it has; 0 outside of Java.
+    /// How many archives of it lie at that place; 0 outside of Java.
     pub jar_count: u32,
     /// A process that uses it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +76,11 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
         return snapshot;
     }
     let mut items: BTreeMap<Key, WebFramework> = BTreeMap::new();
-    for found in libraries::find(host) {
+    let (all, unread) = libraries::find(host);
+    for (path, reason) in unread {
+        snapshot.skip(&path, 0, &reason);
+    }
+    for found in all {
         let process = host.processes().ok().and_then(|processes| processes.get(found.pid));
         let container = process.and_then(|process| process.container.as_ref());
         let mut fields = Fields::default();

@@ -21,6 +21,14 @@ impl Framework {
     pub(super) fn of(language: ProgrammingLanguage, package: &str) -> Option<&'static Framework> {
         FRAMEWORKS.iter().find(|framework| framework.language == language && framework.package == package)
     }
+
+    /// Whether an archive is of the framework: `spring-web` is of the one that `spring-core` tells, as the names of a
+    /// framework's artifacts begin alike.
+    pub(super) fn has(&self, artifact: &str) -> bool {
+        let parts = ["-core", "-server", "-web", "-api"];
+        let family = parts.iter().find_map(|part| self.package.strip_suffix(part)).unwrap_or(self.package);
+        artifact.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    }
 }
 
 /// Every known web framework.
@@ -88,3 +96,24 @@ pub(super) static FRAMEWORKS: &[Framework] = &[
     framework("Hanami", Ruby, "hanami"),
     framework("Grape", Ruby, "grape"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frameworks_archives_begin_with_its_name() {
+        for (package, artifact, expected) in [
+            ("spring-core", "spring-core", true),
+            ("spring-core", "spring-web", true),
+            ("spring-core", "springfox-core", false),
+            ("spring-boot", "spring-boot-autoconfigure", true),
+            ("spring-boot", "spring-web", false),
+            ("struts2-core", "struts2-json-plugin", true),
+            ("mybatis", "mybatis-spring", true),
+        ] {
+            let framework = Framework::of(Java, package).unwrap_or_else(|| panic!("{package}"));
+            assert_eq!(framework.has(artifact), expected, "{package} {artifact}");
+        }
+    }
+}
