@@ -21,6 +21,7 @@ mod root;
 mod snapshot;
 mod socket;
 pub mod spool;
+mod sqlite;
 mod systemd;
 mod text;
 

@@ -69,10 +69,12 @@ const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\nann:x:1000:1000:Ann,,,:/h
 
 #[test]
 fn groups_passwords_keys_rules_and_logins_come_together() {
-    let mut lastlog = vec![0_u8; 292 * 1001];
-    lastlog[292 * 1000..][..4].copy_from_slice(&1_700_000_000_u32.to_ne_bytes());
-    lastlog[292 * 1000 + 4..][..5].copy_from_slice(b"pts/0");
-    lastlog[292 * 1000 + 36..][..9].copy_from_slice(b"192.0.2.9");
+    let time = if IS_WIDE { 8 } else { 4 };
+    let mut lastlog = vec![0_u8; (time + 288) * 1001];
+    let ann = &mut lastlog[(time + 288) * 1000..];
+    ann[..4].copy_from_slice(&1_700_000_000_u32.to_le_bytes());
+    ann[time..][..5].copy_from_slice(b"pts/0");
+    ann[time + 32..][..9].copy_from_slice(b"192.0.2.9");
     let host = Host::new()
         .with("etc/passwd", PASSWD)
         .with("etc/group", "root:x:0:\nann:x:1000:\nusers:x:100:\ndocker:x:200:ann,bob\nsudo:x:27:\n")
@@ -104,6 +106,116 @@ fn groups_passwords_keys_rules_and_logins_come_together() {
     assert_eq!((bob.login_type, bob.password_status), (Some(LoginType::None), Some(PasswordStatus::Locked)));
     assert_eq!(bob.last_login_time, None);
     assert!(!serde_json::to_string(&snapshot.items).unwrap().contains("secret"));
+}
+
+/// The wide times of machines that never ran programs of 32 bits.
+const IS_WIDE: bool = cfg!(target_arch = "aarch64");
+
+/// A record of `wtmp`.
+fn record(kind: i16, user: &str, line: &str, host: &str, seconds: u32) -> Vec<u8> {
+    let mut record = vec![0_u8; if IS_WIDE { 400 } else { 384 }];
+    let time = if IS_WIDE { 344 } else { 340 };
+    record[..2].copy_from_slice(&kind.to_ne_bytes());
+    for (at, text) in [(8, line), (44, user), (76, host)] {
+        record[at..][..text.len()].copy_from_slice(text.as_bytes());
+    }
+    record[time..][..4].copy_from_slice(&seconds.to_le_bytes());
+    record
+}
+
+/// Last logins as `lastlog2` keeps them.
+fn lastlog2(host: &Host, rows: &str) {
+    let path = host.path().join("var/lib/lastlog/lastlog2.db");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let database = rusqlite::Connection::open(path).unwrap();
+    let table = "CREATE TABLE Lastlog2(Name TEXT PRIMARY KEY, Time INTEGER, TTY TEXT, RemoteHost TEXT, Service TEXT);";
+    database.execute_batch(&format!("{table} INSERT INTO Lastlog2 VALUES {rows};")).unwrap();
+}
+
+#[test]
+fn the_newest_login_counts_wherever_it_is_told() {
+    let login = |host: &Host, name: &str| {
+        let account = account(&host.read(Class::Account), name);
+        (account.last_login_time.map(|time| time.timestamp()), account.last_login_terminal, account.last_login_address)
+    };
+    let some = |seconds, terminal: &str, address: Option<&str>| {
+        (Some(seconds), Some(terminal.to_owned()), address.map(str::to_owned))
+    };
+    // A login, a later one of a dead process, one of a user that is none, one before the first.
+    let wtmp = [
+        record(7, "ann", "pts/1", "192.0.2.1", 1_700_000_100),
+        record(8, "ann", "pts/1", "", 1_700_000_900),
+        record(7, "eve", "pts/2", "192.0.2.2", 1_700_000_950),
+        record(7, "ann", "pts/3", "", 1_700_000_050),
+        record(2, "reboot", "~", "6.1", 1_700_000_000),
+    ];
+    let host = Host::new().with("etc/passwd", PASSWD).with("var/log/wtmp", wtmp.concat());
+    assert_eq!(login(&host, "ann"), some(1_700_000_100, "pts/1", Some("192.0.2.1")));
+    assert_eq!(login(&host, "bob"), (None, None, None));
+    assert!(!host.read(Class::Account).unread_sources.iter().any(|source| source.contains("login")));
+    lastlog2(
+        &host,
+        "('ann', 1700000200, 'pts/4', '2001:db8::1', 'sshd'), ('bob', 1700000300, 'tty1', NULL, 'login'), ('root', 0, NULL, NULL, NULL)",
+    );
+    assert_eq!(login(&host, "ann"), some(1_700_000_200, "pts/4", Some("2001:db8::1")));
+    assert_eq!(login(&host, "bob"), some(1_700_000_300, "tty1", None));
+    assert_eq!(login(&host, "root"), (None, None, None));
+    let machine = cwpp_collector::machine::Machine::read(&host.root());
+    assert_eq!(machine.last_login_time.map(|time| time.timestamp()), Some(1_700_000_300));
+    let snapshot = host.read(Class::Account);
+    assert_eq!((snapshot.skipped_count, snapshot.unread_sources.len()), (0, 0), "{snapshot:?}");
+}
+
+#[test]
+fn wtmp_is_read_as_last_reads_it() {
+    let host = Host::new().with("etc/passwd", PASSWD);
+    let host = host.with("var/log/wtmp", record(7, "ann", "pts/1", "192.0.2.1", 1_700_000_100));
+    let output = Command::new("last")
+        .args(["--time-format=iso", "-f"])
+        .arg(host.path().join("var/log/wtmp"))
+        .env("TZ", "UTC")
+        .output();
+    // Newer distributions have none.
+    let Ok(output) = output else { return };
+    let text = String::from_utf8(output.stdout).unwrap();
+    let words: Vec<&str> = text.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(words[..4], ["ann", "pts/1", "192.0.2.1", "2023-11-14T22:15:00+00:00"]);
+    let ann = account(&host.read(Class::Account), "ann");
+    assert_eq!(ann.last_login_time.unwrap().to_rfc3339(), words[3]);
+}
+
+#[test]
+fn hostile_sources_of_logins_are_counted() {
+    let read = |path: &str, bytes: &[u8]| {
+        let snapshot = Host::new().with("etc/passwd", PASSWD).with(path, bytes).read(Class::Account);
+        assert_eq!((snapshot.outcome.clone(), snapshot.items.len()), (Outcome::Complete, 3));
+        assert_eq!(account(&snapshot, "ann").last_login_time, None);
+        (snapshot.skipped_count, snapshot.unread_sources)
+    };
+    let garbage: Vec<u8> = (0..=255_u8).cycle().take(384 * 400 + 7).collect();
+    let nothing: [&str; 0] = [];
+    assert_eq!(read("var/log/wtmp", b""), (0, vec![]));
+    assert_eq!(read("var/log/wtmp", b"short"), (1, vec![]));
+    let (counted, unread) = read("var/log/wtmp", &garbage);
+    assert!(counted > 100 && unread == nothing, "{counted} {unread:?}");
+    assert_eq!(read("var/log/wtmp", &record(7, "ann", "", "", 0)), (1, vec![]));
+    assert_eq!(read("var/log/lastlog", &garbage[..500]), (0, vec![]));
+    for bytes in [&garbage[..], b"", b"SQLite format 3\0"] {
+        let path = "/var/lib/lastlog/lastlog2.db";
+        assert_eq!(read(path.trim_start_matches('/'), bytes), (0, vec![path.to_owned()]));
+    }
+    let host = Host::new().with("etc/passwd", PASSWD);
+    lastlog2(&host, "('ann', 'soon', 'x', 'y', 'z'), (x'ff00', 1, 2, 3, 4), ('bob', 9223372036854775807, '', '', '')");
+    let snapshot = host.read(Class::Account);
+    assert_eq!((snapshot.skipped_count, snapshot.unread_sources.len()), (2, 0), "{snapshot:?}");
+    // More than is read: the newest are at the end.
+    let mut long = record(7, "ann", "pts/1", "", 1_700_000_100).repeat(50_000);
+    long[..384].copy_from_slice(&record(7, "bob", "pts/1", "", 1_700_000_100)[..384]);
+    let snapshot = Host::new().with("etc/passwd", PASSWD).with("var/log/wtmp", long).read(Class::Account);
+    assert!(account(&snapshot, "ann").last_login_time.is_some() && account(&snapshot, "bob").last_login_time.is_none());
+    // None at all is told.
+    let told = Host::new().with("etc/passwd", PASSWD).read(Class::Account).unread_sources;
+    assert_eq!(told, ["last logins: neither lastlog, lastlog2 nor wtmp is there"]);
 }
 
 #[test]
@@ -205,6 +317,7 @@ fn ssh(config: &str) -> Host {
         .with("h/root/.ssh/authorized_keys", key)
         .with("h/ann/.ssh/authorized_keys", key)
         .with("h/carl/.ssh/authorized_keys2", key)
+        .with("var/log/wtmp", "")
         .with("etc/ssh/sshd_config", config)
 }
 

@@ -133,6 +133,7 @@ fn people_get_a_line_per_class_and_the_rows_of_one() {
     };
     let host = Host::new()
         .with("etc/hostname", "web-\u{1b}[31m1\n")
+        .with("var/log/wtmp", "")
         .with("etc/passwd", "root:x:0:0:root:/root:/bin/bash\nann:x:1000:1000:\u{1b}]0;x:/home/ann:/bin/\u{1b}sh\n");
     let root = host.path().to_str().unwrap();
     let (succeeded, overview) = run(&["--root", root]);

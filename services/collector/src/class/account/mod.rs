@@ -1,4 +1,4 @@
-//! Local accounts: `passwd`, `group`, `shadow`, `lastlog`, `sudoers`, sshd's configuration, authorized keys.
+//! Local accounts: `passwd`, `group`, `shadow`, the last logins, `sudoers`, sshd's configuration, authorized keys.
 //!
 //! As an ordinary user the shadow file, other people's keys and the sudo rules cannot be read: what comes from
 //! them is then absent, not false.
@@ -6,11 +6,14 @@
 mod authorized_keys;
 mod group;
 mod lastlog;
+mod lastlog2;
+mod login;
 mod names;
 mod passwd;
 mod shadow;
 mod sshd;
 mod sudoers;
+mod wtmp;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -147,16 +150,22 @@ pub(super) fn read(root: &Root, now: DateTime<Utc>) -> ClassSnapshot {
         return snapshot;
     }
     let mut sources = Sources::read(root, &mut snapshot);
-    let items = users.into_iter().map(|user| Item::Account(sources.account(root, user, now))).collect();
+    let logins = login::Logins::read(root, &users, &mut snapshot);
+    let items = users.into_iter().map(|user| {
+        let login = logins.of(&user);
+        Item::Account(sources.account(root, user, login, now))
+    });
+    let items = items.collect();
     snapshot.fill(items);
     snapshot
 }
 
 /// The last login of all accounts; none where there never was one, or it cannot be seen.
 pub(crate) fn last_login(root: &Root) -> Option<DateTime<Utc>> {
-    let lastlog = lastlog::Lastlog::open(root).ok()?;
     let users = passwd::parse(&root.read(PASSWD).ok()?, |_, _| {});
-    users.iter().filter_map(|user| Some(lastlog.of(user.uid)?.time)).max()
+    let mut snapshot = ClassSnapshot::new(Class::Account);
+    let logins = login::Logins::read(root, &users, &mut snapshot);
+    users.iter().filter_map(|user| Some(logins.of(user)?.time)).max()
 }
 
 /// The accounts' names and homes, by name; none where the file cannot be read, which the class itself tells.
@@ -169,7 +178,6 @@ pub(super) fn homes(root: &Root) -> Vec<(String, String)> {
 struct Sources {
     groups: group::Groups,
     shadow: Option<HashMap<Vec<u8>, shadow::Shadow>>,
-    lastlog: lastlog::Lastlog,
     sudo: sudoers::Rules,
     sshd: sshd::Sshd,
 }
@@ -183,7 +191,6 @@ impl Sources {
         };
         let groups = root.read("/etc/group").inspect_err(|e| unread("/etc/group", e)).unwrap_or_default();
         let shadow = root.read("/etc/shadow").inspect_err(|e| unread("/etc/shadow", e)).ok();
-        let lastlog = lastlog::Lastlog::open(root).inspect_err(|e| unread(lastlog::PATH, e)).unwrap_or_default();
         let sudo = sudoers::Rules::read(root);
         if !sudo.is_complete() {
             snapshot.unread_sources.push(sudoers::PATH.to_owned());
@@ -191,13 +198,12 @@ impl Sources {
         Sources {
             groups: group::Groups::parse(&groups),
             shadow: shadow.map(|bytes| shadow::parse(&bytes)),
-            lastlog,
             sudo,
             sshd: sshd::Sshd::read(root, snapshot),
         }
     }
 
-    fn account(&mut self, root: &Root, user: passwd::User, now: DateTime<Utc>) -> Account {
+    fn account(&mut self, root: &Root, user: passwd::User, login: Option<login::Login>, now: DateTime<Utc>) -> Account {
         let mut user = user;
         let mut groups = self.groups.of(&user.raw_name, user.gid);
         let group = self.groups.name(user.gid);
@@ -235,7 +241,6 @@ impl Sources {
         let is_enabled = if expired == Some(true) { Some(false) } else { opens };
         let means = sshd::Means { key: keys.map(|n| n > 0), password, is_expired: expired };
         let is_ssh_login = self.sshd.admits(subject, means);
-        let login = self.lastlog.of(user.uid);
         Account {
             is_root: user.uid == 0,
             is_sudo,
