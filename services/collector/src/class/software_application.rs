@@ -36,6 +36,9 @@ pub struct SoftwareApplication {
     /// The container that it runs in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container_id: Option<String>,
+    /// What it is, in one line of its package.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
     /// True when a field held bytes that are no UTF-8, shown as `\xNN`.
     pub escaped: bool,
     /// The fields that were too long and were cut.
@@ -70,6 +73,7 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
             process_count: u32::try_from(instance.pids.len()).unwrap_or(u32::MAX),
             package: fields.optional("package", instance.package.as_deref(), TEXT_CAP),
             container_id: instance.container_id.clone(),
+            description: fields.optional("description", instance.description.as_deref(), TEXT_CAP),
             escaped: fields.escaped,
             truncated: fields.truncated,
         };

@@ -48,6 +48,8 @@ pub(crate) struct Instance {
     pub(crate) version: Option<String>,
     /// The package of the executable.
     pub(crate) package: Option<String>,
+    /// What that package is, in one line.
+    pub(crate) description: Option<String>,
     /// True when a text held bytes that are no UTF-8.
     pub(crate) escaped: bool,
 }
@@ -190,6 +192,7 @@ impl Instance {
             is_config_named,
             version,
             package: owner.map(|owner| owner.name.clone()),
+            description: owner.and_then(|owner| owner.description.clone()),
             escaped: fields.escaped,
         }
     }
@@ -232,6 +235,7 @@ impl Instance {
             is_config_named: false,
             version,
             package: owner.map(|owner| owner.name.clone()),
+            description: owner.and_then(|owner| owner.description.clone()),
             escaped: false,
         }
     }

@@ -416,7 +416,7 @@ fn what_is_installed_and_does_not_run_is_software_of_no_process() {
         .with("etc/nginx/nginx.conf", "")
         .with(
             "var/lib/dpkg/status",
-            "Package: redis-server\nStatus: install ok installed\nArchitecture: amd64\nVersion: 5:7.0.15-1~deb12u1\n",
+            "Package: redis-server\nStatus: install ok installed\nArchitecture: amd64\nVersion: 5:7.0.15-1~deb12u1\nDescription: Persistent key-value database\n It keeps them.\n",
         )
         .with("var/lib/dpkg/info/redis-server.list", "/usr/bin/redis-server\n")
         .with("usr/bin/redis-server", "");
@@ -430,6 +430,8 @@ fn what_is_installed_and_does_not_run_is_software_of_no_process() {
     let rows: Vec<_> =
         found.iter().map(|s| (s.name.as_str(), s.version.as_deref(), s.process_count, s.package.as_deref())).collect();
     assert_eq!(rows, [("Redis", Some("7.0.15"), 0, Some("redis-server")), ("nginx", Some("1.22.1"), 0, None)]);
+    let descriptions: Vec<_> = found.iter().map(|s| s.description.as_deref()).collect();
+    assert_eq!(descriptions, [Some("Persistent key-value database"), None]);
     assert_eq!(snapshot.unread_sources, ["/proc"]);
     // What runs cannot be told on a disk.
     for class in

@@ -18,6 +18,8 @@ pub(crate) struct Owner {
     pub(crate) name: String,
     /// Its version; absent when the package stands in no database.
     pub(crate) version: Option<String>,
+    /// What it is, in one line.
+    pub(crate) description: Option<String>,
 }
 
 /// The packages of files that were asked for.
@@ -88,27 +90,43 @@ impl Owners {
         if packages.is_empty() {
             return;
         }
-        let versions = self.versions(root);
-        let owner = |package: String| {
-            let name = package.split(':').next().unwrap_or(&package).to_owned();
-            Owner { version: versions.get(&package).cloned(), name }
+        let mut known = self.known(root, &packages.values().map(String::as_str).collect());
+        // Of packages with many of the files the owner is made once, and copied.
+        let mut owner = |package: String| {
+            let owner = known.entry(package).or_insert_with_key(|package| Owner {
+                name: name(package).to_owned(),
+                version: None,
+                description: None,
+            });
+            owner.clone()
         };
         self.found = packages.into_iter().map(|(path, package)| (path, owner(package))).collect();
     }
 
-    /// Versions of dpkg's packages by `name` and by `name:architecture`, as the lists are named.
-    fn versions(&mut self, root: &Root) -> HashMap<String, String> {
-        let mut versions = HashMap::new();
+    /// The packages of these lists as dpkg's database has them, by `name` or `name:architecture`, as the lists are named.
+    fn known(&mut self, root: &Root, lists: &BTreeSet<&str>) -> HashMap<String, Owner> {
+        let mut known = HashMap::new();
         let packages = dpkg::read(root, &mut ClassSnapshot::new(Class::SystemPackage));
         for package in packages.unwrap_or_else(|e| {
             self.unread.push(e.to_string());
             Vec::new()
         }) {
-            versions.insert(format!("{}:{}", package.name, package.architecture), package.version.clone());
-            versions.entry(package.name).or_insert(package.version);
+            let owner = Owner { name: package.name, version: Some(package.version), description: package.description };
+            let list = format!("{}:{}", owner.name, package.architecture);
+            if lists.contains(owner.name.as_str()) {
+                known.entry(owner.name.clone()).or_insert_with(|| owner.clone());
+            }
+            if lists.contains(list.as_str()) {
+                known.insert(list, owner);
+            }
         }
-        versions
+        known
     }
+}
+
+/// The package's name in that of its list.
+fn name(list: &str) -> &str {
+    list.split(':').next().unwrap_or(list)
 }
 
 /// Every path as the lists may write it, and what was asked for.

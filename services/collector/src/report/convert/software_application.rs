@@ -19,7 +19,7 @@ pub(super) fn message(application: &SoftwareApplication) -> inventory::SoftwareA
         bin_path: application.bin_path.clone().unwrap_or_default(),
         config_path: application.config_path.clone().unwrap_or_default(),
         process_count: application.process_count,
-        description: String::new(),
+        description: application.description.clone().unwrap_or_default(),
         package_name: application.package.clone().unwrap_or_default(),
         escaped: application.escaped,
         container_id: application.container_id.clone().unwrap_or_default(),

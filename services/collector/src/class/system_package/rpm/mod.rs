@@ -88,7 +88,8 @@ fn owner(header: &Header<'_>) -> Owner {
     let mut fields = Fields::default();
     let version = evr(header.epoch, header.version, header.release);
     let version = (!header.version.is_empty()).then(|| fields.text("version", &version, TEXT_CAP));
-    Owner { name: fields.text("name", header.name, TEXT_CAP), version }
+    let description = (!header.summary.is_empty()).then(|| fields.text("description", header.summary, TEXT_CAP));
+    Owner { name: fields.text("name", header.name, TEXT_CAP), version, description }
 }
 
 fn database(root: &Root) -> Result<Option<Database>, ReadError> {
