@@ -4,12 +4,16 @@
 mod file;
 mod reach;
 mod state;
+mod users;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use crate::{ReadError, Root};
 
 pub(crate) use file::Settings;
+pub(crate) use users::{UserUnits, Whose};
 
 /// Where units lie, the one that counts first.
 const SEARCH_PATH: [(&str, Place); 13] = [
@@ -69,13 +73,15 @@ enum Entry {
 /// A folder of the search path.
 #[derive(Debug)]
 struct Folder {
-    path: &'static str,
+    path: String,
     place: Place,
     units: BTreeMap<String, Entry>,
     /// `X.wants` and `X.requires`: the name, and the names of the links in it.
     pulls: Vec<(String, Vec<String>)>,
     /// `X.d`: the names of folders with drop-ins.
     drop_ins: BTreeSet<String>,
+    /// Whether it holds more than was looked at.
+    is_cut: bool,
 }
 
 /// A unit file that counts.
@@ -89,17 +95,22 @@ pub(crate) struct UnitFile {
     pub(crate) state: &'static str,
 }
 
-/// All units of a host.
+/// All units of one manager: the system's, or a user's.
 #[derive(Debug)]
 pub(crate) struct Units<'a> {
     root: &'a Root,
-    folders: Vec<Folder>,
+    folders: Vec<Rc<Folder>>,
+    /// So many of the folders are its own, the first; those behind them are shared with other managers.
+    own: usize,
+    is_system: bool,
+    /// How many bytes of unit files may still be read.
+    left: Rc<Cell<usize>>,
 }
 
 impl<'a> Units<'a> {
     /// Lists the units below a root; none when there is no folder of units.
     pub(crate) fn read(root: &'a Root) -> Result<Option<Self>, ReadError> {
-        let mut folders: Vec<Folder> = Vec::new();
+        let mut folders: Vec<Rc<Folder>> = Vec::new();
         let mut seen = BTreeSet::new();
         for (path, place) in SEARCH_PATH {
             let real = root.resolve(path).and_then(std::fs::canonicalize);
@@ -110,27 +121,35 @@ impl<'a> Units<'a> {
             if is_later || real.is_ok_and(|real| !seen.insert(real)) {
                 continue;
             }
-            match Folder::read(root, path, place) {
-                Ok(folder) => folders.push(folder),
+            match Folder::read(root, path.to_owned(), place, ENTRY_CAP) {
+                Ok(folder) => folders.push(Rc::new(folder)),
                 Err(ReadError::Missing { .. }) => {}
                 Err(e) => return Err(e),
             }
         }
-        Ok(folders.iter().any(|folder| !folder.units.is_empty()).then_some(Units { root, folders }))
+        let (own, left) = (folders.len(), Rc::new(Cell::new(usize::MAX)));
+        let has_units = folders.iter().any(|folder| !folder.units.is_empty());
+        Ok(has_units.then_some(Units { root, folders, own, is_system: true, left }))
     }
 
-    /// The unit files that count, by name, and the instances of templates that are enabled.
+    /// The unit files that count, by name, and the instances of templates that are enabled. Of files that are shared with
+    /// other managers only those that this one enables, each by the link that does so.
     pub(crate) fn files(&self) -> Vec<UnitFile> {
-        let names: BTreeSet<&String> = self.folders.iter().flat_map(|folder| folder.units.keys()).collect();
-        let mut files: Vec<UnitFile> = names.into_iter().filter_map(|name| self.file(name)).collect();
-        let known: BTreeSet<String> = files.iter().map(|file| file.name.clone()).collect();
-        let pulls = self.folders.iter().flat_map(|folder| &folder.pulls).flat_map(|(_, links)| links);
-        let instances: BTreeSet<&String> = pulls.filter(|name| !known.contains(*name)).collect();
-        for name in instances {
-            let Some(template) = template(name) else { continue };
-            if let Some((path, _)) = self.find(&template) {
-                files.push(UnitFile { name: name.clone(), path, state: "enabled" });
+        let own = &self.folders[..self.own];
+        let names: BTreeSet<&String> = own.iter().flat_map(|folder| folder.units.keys()).collect();
+        let mut files: Vec<UnitFile> = names.iter().filter_map(|name| self.file(name)).collect();
+        let mut pulled: BTreeMap<&String, String> = BTreeMap::new();
+        for folder in own {
+            for (owner, links) in &folder.pulls {
+                for link in links.iter().filter(|link| !names.contains(link)) {
+                    pulled.entry(link).or_insert_with(|| format!("{}/{owner}/{link}", folder.path));
+                }
             }
+        }
+        for (name, link) in pulled {
+            let Some((path, at)) = self.find(name) else { continue };
+            let path = if at < self.own { path } else { link };
+            files.push(UnitFile { name: name.clone(), path, state: "enabled" });
         }
         files
     }
@@ -158,8 +177,11 @@ impl<'a> Units<'a> {
 
     fn text(&self, path: &str) -> Option<Vec<u8>> {
         use std::io::Read as _;
+        let cap = UNIT_CAP.min(self.left.get());
+        (cap > 0).then_some(())?;
         let mut bytes = Vec::new();
-        self.root.open(path).ok()?.take(UNIT_CAP as u64).read_to_end(&mut bytes).ok()?;
+        self.root.open(path).ok()?.take(cap as u64).read_to_end(&mut bytes).ok()?;
+        self.left.set(self.left.get() - bytes.len());
         Some(bytes)
     }
 
@@ -171,8 +193,8 @@ impl<'a> Units<'a> {
             let directory = format!("{owner}.d");
             for folder in self.folders.iter().filter(|folder| folder.drop_ins.contains(&directory)) {
                 let path = format!("{}/{directory}", folder.path);
-                for file in self.root.list(&path).unwrap_or_default() {
-                    if file.ends_with(".conf") && !file.starts_with('.') {
+                for (file, entry) in entries(self.root, &path, ENTRY_CAP).unwrap_or_default().0 {
+                    if entry.is_some() && file.ends_with(".conf") {
                         let path = format!("{path}/{file}");
                         found.entry(file).or_insert(path);
                     }
@@ -204,14 +226,18 @@ impl<'a> Units<'a> {
 }
 
 impl Folder {
-    fn read(root: &Root, path: &'static str, place: Place) -> Result<Self, ReadError> {
-        let mut folder = Folder { path, place, units: BTreeMap::new(), pulls: Vec::new(), drop_ins: BTreeSet::new() };
-        for (name, entry) in entries(root, path)? {
+    /// Reads a folder, of it and of each in it at most so many entries.
+    fn read(root: &Root, path: String, place: Place, cap: usize) -> Result<Self, ReadError> {
+        let (entries_of_it, is_cut) = entries(root, &path, cap)?;
+        let (units, drop_ins) = (BTreeMap::new(), BTreeSet::new());
+        let mut folder = Folder { path, place, units, pulls: Vec::new(), drop_ins, is_cut };
+        for (name, entry) in entries_of_it {
             match entry {
                 Some(entry) if is_unit(&name) => _ = folder.units.insert(name, entry),
                 None if name.ends_with(".wants") || name.ends_with(".requires") => {
-                    let links = entries(root, &format!("{path}/{name}")).unwrap_or_default().into_iter();
-                    let links = links.filter_map(|(link, entry)| match entry {
+                    let (links, is_cut) = entries(root, &format!("{}/{name}", folder.path), cap).unwrap_or_default();
+                    folder.is_cut |= is_cut;
+                    let links = links.into_iter().filter_map(|(link, entry)| match entry {
                         Some(Entry::Link(_)) if is_unit(&link) => Some(link),
                         _ => None,
                     });
@@ -225,11 +251,15 @@ impl Folder {
     }
 }
 
-/// The entries of a folder, links not followed; a folder in it has no entry. Hidden names and copies are left out.
-fn entries(root: &Root, path: &str) -> Result<Vec<(String, Option<Entry>)>, ReadError> {
+type Entries = Vec<(String, Option<Entry>)>;
+
+/// The entries of a folder, links not followed, and whether it has more than so many; a folder in it has no entry. Hidden
+/// names and copies are left out.
+fn entries(root: &Root, path: &str, cap: usize) -> Result<(Entries, bool), ReadError> {
     let read = || {
         let mut found = Vec::new();
-        for entry in std::fs::read_dir(root.resolve(path)?)?.take(ENTRY_CAP) {
+        let mut folder = std::fs::read_dir(root.resolve(path)?)?;
+        for entry in folder.by_ref().take(cap) {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
             if name.starts_with('.') || name.ends_with('~') {
@@ -246,7 +276,7 @@ fn entries(root: &Root, path: &str) -> Result<Vec<(String, Option<Entry>)>, Read
             }
         }
         found.sort();
-        Ok(found)
+        Ok((found, folder.next().is_some()))
     };
     read().map_err(|e| ReadError::of(path, e))
 }

@@ -46,7 +46,8 @@ impl Units<'_> {
     /// `default.target` may be a link out of the search path, to a target of the same folder.
     fn default_target(&self, name: &str) -> String {
         let real = self.real_name(name);
-        if real == "default.target"
+        if self.is_system
+            && real == "default.target"
             && let Ok(path) = self.root.resolve("/etc/systemd/system/default.target")
             && let Some(target) = path.to_str().map(base)
         {

@@ -34,7 +34,7 @@ impl Units<'_> {
                 return if folder.place.is_runtime() { "enabled-runtime" } else { "enabled" };
             }
             if base(target) != name
-                && self.folders.iter().any(|folder| is_below(target, folder.path, self.folders[at].path))
+                && self.folders.iter().any(|folder| is_below(target, &folder.path, &self.folders[at].path))
             {
                 return "alias";
             }

@@ -47,6 +47,26 @@ fn crontabs_of_the_system_and_of_users_are_read() {
 }
 
 #[test]
+fn timers_of_users_are_read_with_whose_they_are() {
+    let timer = "[Timer]\nOnCalendar=daily\n[Install]\nWantedBy=timers.target\n";
+    let host = Host::new()
+        .with("etc/passwd", "ann:x:1000:1000::/home/ann:/bin/sh\n")
+        .with("usr/lib/systemd/user/shared.timer", timer)
+        .with("usr/lib/systemd/user/shared.service", "[Service]\nUser=root\nExecStart=/bin/shared\n")
+        .with("home/ann/.config/systemd/user/shared.timer", timer.replace("daily", "hourly"))
+        .with("home/ann/.config/systemd/user/own.timer", timer)
+        .with("home/ann/.config/systemd/user/own.service", "[Service]\nUser=root\nExecStart=/bin/own\n");
+    assert_eq!(
+        found(&read(&host)),
+        [
+            ("/usr/lib/systemd/user/shared.timer", "", "daily", "/bin/shared"),
+            ("/home/ann/.config/systemd/user/own.timer", "ann", "daily", "/bin/own"),
+            ("/home/ann/.config/systemd/user/shared.timer", "ann", "hourly", "/bin/shared"),
+        ]
+    );
+}
+
+#[test]
 fn a_malformed_line_is_counted_and_costs_only_itself() {
     let host = Host::new().with(
         "etc/crontab",
@@ -169,23 +189,31 @@ fn what_cannot_be_read_is_named_and_a_host_without_any_is_not_one_without_tasks(
 
 #[test]
 fn this_hosts_timers_are_those_of_systemctl() {
-    let output = std::process::Command::new(crate::tool("systemctl"))
-        .args(["--root=/", "list-unit-files", "--no-legend", "--type=timer"])
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let names = text.lines().filter_map(|line| line.split_whitespace().next());
-    let mut expected: Vec<&str> = names.filter(|name| !name.contains("@.")).collect();
-    expected.sort_unstable();
+    let told = |scope: &str| -> Vec<String> {
+        let output = std::process::Command::new(crate::tool("systemctl"))
+            .args(["--root=/", scope, "list-unit-files", "--no-legend", "--type=timer"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let names = text.lines().filter_map(|line| line.split_whitespace().next());
+        names.filter(|name| !name.contains("@.")).map(str::to_owned).collect()
+    };
     for user in [None, Some(65_534)] {
         if user.is_some() && !is_root() {
             continue;
         }
         let lines = command(user, &["collect", "--json"]);
         let tasks = items(&lines, "scheduled_task");
-        let timers = tasks.iter().filter(|task| task["kind"] == "systemd_timer");
-        let mut found: Vec<&str> = timers.map(|task| task["name"].as_str().unwrap()).collect();
-        found.sort_unstable();
-        assert_eq!(found, expected);
+        for (scope, of_users) in [("--system", false), ("--global", true)] {
+            let text = |task: &serde_json::Value, field: &str| task[field].as_str().unwrap().to_owned();
+            let timers = tasks.iter().filter(|task| task["kind"] == "systemd_timer");
+            let timers = timers.map(|task| (text(task, "name"), text(task, "config_path")));
+            let timers = timers.filter(|(_, path)| path.contains("/systemd/user/") == of_users && !path.contains("/."));
+            let mut found: Vec<String> = timers.map(|(name, _)| name).collect();
+            let mut expected = told(scope);
+            found.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(found, expected, "{scope}");
+        }
     }
 }

@@ -21,10 +21,11 @@ fn service(host: &Host, name: &str) -> StartupService {
     services.into_iter().find(|service| service.name == name).unwrap_or_else(|| panic!("no {name}"))
 }
 
-/// What `systemctl` says of the unit files below a root: name to state.
-fn systemctl(root: &Path) -> BTreeMap<String, String> {
+/// What `systemctl` says of the unit files below a root: name to state. The scope is `--system`, or `--global` for the
+/// units of all users.
+fn systemctl(root: &Path, scope: &str) -> BTreeMap<String, String> {
     let mut command = Command::new(tool("systemctl"));
-    command.arg(format!("--root={}", root.display()));
+    command.arg(format!("--root={}", root.display())).arg(scope);
     let output = command.args(["list-unit-files", "--no-legend", "--type=service,socket,path"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
@@ -32,9 +33,15 @@ fn systemctl(root: &Path) -> BTreeMap<String, String> {
     words.filter(|words| words.len() > 1).map(|words| (words[0].to_owned(), words[1].to_owned())).collect()
 }
 
-/// What was read, without the instances that only a link names: `systemctl` does not list them.
-fn compared(services: &[StartupService]) -> BTreeMap<String, String> {
-    let own = |service: &&StartupService| service.kind == StartupKind::Systemd && service.path.ends_with(&service.name);
+/// What was read of the system's or of all users' units, without the instances that only a link names: `systemctl` does not
+/// list them.
+fn compared(services: &[StartupService], folder: &str) -> BTreeMap<String, String> {
+    let own = |service: &&StartupService| {
+        service.kind == StartupKind::Systemd
+            && service.path.ends_with(&service.name)
+            && service.path.contains(folder)
+            && !service.path.contains("/.")
+    };
     services.iter().filter(own).map(|service| (service.name.clone(), service.state.clone())).collect()
 }
 
@@ -43,8 +50,11 @@ fn this_hosts_units_have_the_states_that_systemctl_says() {
     let lines = command(None, &["collect", "--json"]);
     let found: Vec<StartupService> =
         items(&lines, "startup_service").into_iter().map(|item| serde_json::from_value(item).unwrap()).collect();
-    let expected = systemctl(Path::new("/"));
-    assert_eq!(compared(&found), expected);
+    for (scope, users) in [("--system", false), ("--global", true)] {
+        let of = |service: &&StartupService| service.path.contains("/systemd/user/") == users;
+        let found: Vec<StartupService> = found.iter().filter(of).cloned().collect();
+        assert_eq!(compared(&found, "/"), systemctl(Path::new("/"), scope), "{scope}");
+    }
 }
 
 const BARE: &str = "[Unit]\nDescription=A thing\n[Service]\nExecStart=/bin/thing\n";
@@ -126,9 +136,9 @@ fn a_made_up_hosts_units_have_the_states_that_systemctl_says() {
         .with("usr/lib/systemd/system/README", "no unit")
         .with("usr/lib/systemd/system/a.socket", "[Socket]\nListenStream=1\n[Install]\nWantedBy=sockets.target\n");
     let found = services(&host.read(Class::StartupService));
-    let expected = systemctl(host.path());
+    let expected = systemctl(host.path(), "--system");
     assert!(expected.len() > 20, "{expected:?}");
-    assert_eq!(compared(&found), expected);
+    assert_eq!(compared(&found, "/"), expected);
 
     let started: Vec<&str> = found.iter().filter(|s| s.auto_run).map(|s| s.name.as_str()).collect();
     let wanted = [
@@ -198,6 +208,92 @@ fn scripts_of_system_v_start_where_a_level_says_so_and_no_unit_stands_before_the
     let local = service(&Host::new().executable("etc/rc.local", "#!/bin/sh\nx\n"), "rc.local");
     assert!(local.auto_run && local.enabled);
     assert_eq!(services(&host.read(Class::StartupService)).len(), 5);
+}
+
+#[test]
+fn units_of_users_are_read_with_whose_they_are() {
+    let wanted = with_install("WantedBy=default.target");
+    let host = Host::new()
+        .with("etc/passwd", "ann:x:1000:1000::/home/ann:/bin/sh\nbob:x:1001:1001::/home/bob/:/bin/sh\nzoe:x:1002:1::/home/ann:/bin/sh\n")
+        .with("usr/lib/systemd/user/basic.target", "[Unit]\nDefaultDependencies=no\n")
+        .with("usr/lib/systemd/user/default.target", "[Unit]\nRequires=basic.target\n")
+        .with("usr/lib/systemd/user/shared.service", &wanted)
+        .with("usr/lib/systemd/user/all.service", &wanted)
+        .with("usr/lib/systemd/user/many@.service", BARE)
+        .with("usr/lib/systemd/user/hidden.service", &wanted)
+        .link("/dev/null", "etc/systemd/user/hidden.service")
+        .link("/usr/lib/systemd/user/all.service", "etc/systemd/user/default.target.wants/all.service")
+        .with("home/ann/.config/systemd/user/miner.service", format!("{}User=root\n", wanted.replace("[Install]", "[Install]\n[Service]")).replace("WantedBy", "ExecStartPost=/x --token=S3CRET\nWantedBy"))
+        .link("../miner.service", "home/ann/.config/systemd/user/default.target.wants/miner.service")
+        .link("/usr/lib/systemd/user/shared.service", "home/ann/.config/systemd/user/default.target.wants/shared.service")
+        .link("/usr/lib/systemd/user/many@.service", "home/ann/.config/systemd/user/default.target.wants/many@x.service")
+        .with("home/bob/.local/share/systemd/user/miner.service", BARE)
+        .with("home/bob/.config/autostart/x.desktop", "[Desktop Entry]\nName=X\nExec=/home/bob/x\n")
+        .with("etc/xdg/autostart/x.desktop", "[Desktop Entry]\nName=X\nExec=/usr/bin/x\n")
+        .with("var/lib/systemd/linger/bob", "");
+    let snapshot = host.read(Class::StartupService);
+    assert_eq!((snapshot.outcome.clone(), snapshot.unread_sources.len()), (Outcome::Complete, 0));
+    let found = services(&snapshot);
+    let rows: Vec<_> =
+        found.iter().map(|s| (s.path.as_str(), s.user.as_str(), s.state.as_str(), s.enabled, s.auto_run)).collect();
+    let expected = [
+        ("/usr/lib/systemd/user/all.service", "", "enabled", true, true),
+        ("/etc/systemd/user/hidden.service", "", "masked", false, false),
+        ("/usr/lib/systemd/user/many@.service", "", "static", true, false),
+        ("/home/ann/.config/systemd/user/default.target.wants/many@x.service", "ann", "enabled", true, false),
+        ("/home/ann/.config/systemd/user/miner.service", "ann", "enabled", true, false),
+        ("/home/bob/.local/share/systemd/user/miner.service", "bob", "static", true, false),
+        ("/home/ann/.config/systemd/user/default.target.wants/shared.service", "ann", "enabled", true, false),
+        ("/usr/lib/systemd/user/shared.service", "", "disabled", true, false),
+        ("/etc/xdg/autostart/x.desktop", "", "enabled", true, false),
+        ("/home/bob/.config/autostart/x.desktop", "bob", "enabled", true, false),
+    ];
+    assert_eq!(rows, expected);
+    assert_eq!(compared(&found, "/systemd/user/"), systemctl(host.path(), "--global"));
+    // With ann's manager started by the machine her services are, too.
+    let host = host.with("var/lib/systemd/linger/ann", "");
+    let started: Vec<String> =
+        services(&host.read(Class::StartupService)).into_iter().filter(|s| s.auto_run).map(|s| s.path).collect();
+    let own = "/home/ann/.config/systemd/user";
+    assert_eq!(
+        started,
+        [
+            "/usr/lib/systemd/user/all.service".to_owned(),
+            format!("{own}/default.target.wants/many@x.service"),
+            format!("{own}/miner.service"),
+            format!("{own}/default.target.wants/shared.service"),
+        ]
+    );
+}
+
+#[test]
+fn hostile_homes_are_bounded_and_told() {
+    let folder = "home/ann/.config/systemd/user";
+    let mut host = Host::new()
+        .with("etc/passwd", "ann:x:1:1::/home/ann:/bin/sh\nbob:x:2:2::/home/bob:/bin/sh\n")
+        .with(
+            "home/bob/.config/systemd/user/loud.service",
+            format!("[Service]\nExecStart=/bin/x {}\n", "y".repeat(2 << 20)),
+        )
+        .with("home/bob/.config/systemd/user/bytes.service", b"\xff[Service]\nExecStart=/bin/\xff\n")
+        .link("loop.service", "home/bob/.config/systemd/user/loop.service");
+    for n in 0..300 {
+        host = host
+            .with(&format!("{folder}/a{n}.service"), BARE)
+            .with(&format!("home/ann/.config/autostart/{n}.desktop"), "");
+    }
+    for n in 0..100 {
+        host = host.with(&format!("home/bob/.config/systemd/user/loud.service.d/{n}.conf"), vec![b'x'; 1 << 20]);
+    }
+    let snapshot = host.read(Class::StartupService);
+    assert_eq!(snapshot.outcome, Outcome::Complete);
+    let count = |start: &str| services(&snapshot).iter().filter(|service| service.path.starts_with(start)).count();
+    assert_eq!((count("/home/ann/.config/systemd"), count("/home/ann/.config/autostart")), (200, 200));
+    assert_eq!(count("/home/bob"), 3);
+    for told in ["/home/ann/.config/systemd/user (too many files)", "/home/ann/.config/autostart (too many files)"] {
+        assert!(snapshot.unread_sources.iter().any(|source| source == told), "{:?}", snapshot.unread_sources);
+    }
+    assert_eq!(host.read(Class::ScheduledTask).items.len(), 0);
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub struct ScheduledTask {
     pub schedule: String,
     /// What it runs, without secrets.
     pub command: String,
-    /// Whom it runs as.
+    /// Whom it runs as; empty where it is whoever logs in (timers of all users).
     pub user: String,
     /// The file that says so.
     pub config_path: String,

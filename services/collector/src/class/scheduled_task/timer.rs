@@ -1,17 +1,30 @@
-//! Timers of systemd.
+//! Timers of systemd, the system's and those of users' managers.
 
 use super::{ScheduleKind, Tasks, Written};
 use crate::Root;
-use crate::systemd::{Settings, Units, instance};
+use crate::class::account;
+use crate::systemd::{Settings, Units, UserUnits, Whose, instance};
 
 const UNITS: &str = "/etc/systemd/system";
 
 pub(super) fn read(root: &Root, tasks: &mut Tasks) {
-    let Some(Some(units)) = tasks_source(root, tasks) else { return };
+    if let Some(Some(units)) = tasks_source(root, tasks) {
+        timers(&units, None, tasks);
+    }
+    let users = UserUnits::read(root, &account::homes(root));
+    for (whose, units) in &users.all {
+        timers(units, Some(whose), tasks);
+    }
+    tasks.snapshot.unread_sources.extend(users.unread);
+}
+
+/// Adds the timers of a manager; one of a user runs everything as that user, whoever it is.
+fn timers(units: &Units<'_>, whose: Option<&Whose>, tasks: &mut Tasks) {
     let timers: Vec<_> = units.files().into_iter().filter(|file| file.name.ends_with(".timer")).collect();
     if timers.is_empty() {
         return;
     }
+    tasks.present = true;
     let started = units.started();
     for file in timers.iter().filter(|file| file.state != "alias" && !file.name.contains("@.")) {
         let masked = file.state.starts_with("masked");
@@ -41,7 +54,10 @@ pub(super) fn read(root: &Root, tasks: &mut Tasks) {
             name: &file.name,
             schedule: schedule.as_bytes(),
             command: if commands.is_empty() { unit.as_bytes() } else { &commands },
-            user: service.last("Service", "User").unwrap_or(b"root"),
+            user: match whose {
+                None => service.last("Service", "User").unwrap_or(b"root"),
+                Some(whose) => whose.account.as_deref().unwrap_or_default().as_bytes(),
+            },
             path: &file.path,
             line: 0,
             enabled: !masked && started.contains(&file.name),

@@ -1,4 +1,5 @@
-//! What the init system may start: units of systemd, scripts of System V init, `rc.local`, the autostart of desktops.
+//! What the init system may start: units of systemd and of users' managers, scripts of System V init, `rc.local`, the
+//! autostart of desktops.
 
 mod autostart;
 mod sysv;
@@ -7,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Class, ClassSnapshot, Item, Outcome};
-use crate::systemd::{Settings, UnitFile, Units, template};
+use super::{Class, ClassSnapshot, Item, Outcome, account};
+use crate::systemd::{Settings, UnitFile, Units, UserUnits, Whose, template};
 use crate::text::Fields;
 use crate::{ReadError, Root};
 
@@ -42,11 +43,11 @@ pub struct StartupService {
     pub name: String,
     /// The unit file or script.
     pub path: String,
-    /// Whom it runs as; empty where nothing runs (a socket) or it is whoever logs in (a desktop).
+    /// Whom it runs as; empty where nothing runs (a socket) or it is whoever logs in (a desktop, units of all users).
     pub user: String,
     /// False when it is masked or switched off, so that nothing starts it.
     pub enabled: bool,
-    /// Whether it starts with the machine.
+    /// Whether it starts with the machine; of a user's manager, whether that does so as well.
     pub auto_run: bool,
     /// The state of its file in the words of the init system's own tool.
     pub state: String,
@@ -74,19 +75,30 @@ fn services(root: &Root) -> Result<ClassSnapshot, ReadError> {
     let mut services = Services::new();
     let mut names = BTreeSet::new();
     let units = Units::read(root)?;
-    if let Some(units) = &units {
+    let mut add = |units: &Units<'_>, whose: Option<&Whose>| {
         let started = units.started();
+        let mut names = BTreeSet::new();
         for file in units.files() {
-            names.insert(file.name.clone());
             let wanted = [".service", ".socket", ".path"].iter().any(|kind| file.name.ends_with(kind));
-            if wanted && let Some(service) = unit(units, &file, &started, &mut snapshot) {
+            if wanted && let Some(service) = unit(units, &file, &started, whose, &mut snapshot) {
                 services.insert((service.kind, service.name.clone(), service.path.clone()), service);
             }
+            names.insert(file.name);
         }
+        names
+    };
+    if let Some(units) = &units {
+        names = add(units, None);
     }
+    let homes = account::homes(root);
+    let users = UserUnits::read(root, &homes);
+    for (whose, units) in &users.all {
+        add(units, Some(whose));
+    }
+    snapshot.unread_sources.extend(users.unread);
     let found_scripts = sysv::read(root, &names, &mut services, &mut snapshot)?;
-    let found_autostart = autostart::read(root, &mut services, &mut snapshot)?;
-    if units.is_none() && !found_scripts && !found_autostart {
+    let found_autostart = autostart::read(root, &homes, &mut services, &mut snapshot)?;
+    if units.is_none() && users.all.is_empty() && !found_scripts && !found_autostart {
         let reason = "neither units of systemd nor scripts of System V init".to_owned();
         return Ok(ClassSnapshot::failed(Class::StartupService, Outcome::NotPresent { reason }));
     }
@@ -98,6 +110,7 @@ fn unit(
     units: &Units<'_>,
     file: &UnitFile,
     started: &BTreeSet<String>,
+    whose: Option<&Whose>,
     snapshot: &mut ClassSnapshot,
 ) -> Option<StartupService> {
     let masked = file.state.starts_with("masked");
@@ -120,6 +133,10 @@ fn unit(
     let is_service = file.name.ends_with(".service");
     let user = match settings.last("Service", "User") {
         _ if !is_service || masked => String::new(),
+        // A user's manager runs nothing as anybody else.
+        _ if let Some(whose) = whose => {
+            fields.text("user", whose.account.as_deref().unwrap_or_default().as_bytes(), NAME_CAP)
+        }
         Some(user) => fields.text("user", user, NAME_CAP),
         None if settings.last("Service", "DynamicUser").is_some_and(is_true) => {
             fields.text("user", real.trim_end_matches(".service").as_bytes(), NAME_CAP)
@@ -127,6 +144,7 @@ fn unit(
         None => "root".to_owned(),
     };
     let auto_run = !masked
+        && whose.is_none_or(|whose| whose.lingers)
         && (started.contains(&real) || started.iter().any(|name| template(name).is_some_and(|name| name == real)));
     Some(StartupService {
         kind: StartupKind::Systemd,
