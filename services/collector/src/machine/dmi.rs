@@ -6,7 +6,7 @@ use crate::Root;
 use crate::text;
 
 const TEXT_CAP: usize = 127;
-const ID_CAP: usize = 63;
+pub(super) const ID_CAP: usize = 63;
 
 /// What the firmware tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +66,11 @@ const MARKS: [Mark; 20] = [
     mark("openstack", "product_name", "OpenStack"),
     mark("openstack", "chassis_asset_tag", "OpenTelekomCloud"),
 ];
+
+/// The cloud of a name, if it is known.
+pub(super) fn provider(name: &str) -> Option<&'static str> {
+    MARKS.iter().map(|mark| mark.provider).find(|provider| *provider == name)
+}
 
 impl Dmi {
     /// Reads what the kernel shows of the firmware's tables; what is not there is absent.

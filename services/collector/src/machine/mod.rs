@@ -1,6 +1,7 @@
 //! The facts of the machine: names, ids, operating system, addresses, start.
 
 pub(crate) mod address;
+mod cloud_init;
 mod dmi;
 mod load;
 mod os;
@@ -38,9 +39,12 @@ pub struct Machine {
     pub kernel: Option<String>,
     /// The machine's architecture as `uname -m` names it.
     pub architecture: String,
-    /// What the firmware tells of it.
+    /// What the firmware tells of it; what it does not of a machine in a cloud, cloud-init does.
     #[serde(default)]
     pub dmi: Dmi,
+    /// The region of the cloud.
+    #[serde(default)]
+    pub region: Option<String>,
     /// The addresses of its interfaces, without loopback and link-local; the one towards the default route first.
     pub addresses: Vec<IpAddr>,
 }
@@ -52,6 +56,11 @@ impl Machine {
             .read_trimmed("/proc/sys/kernel/hostname")
             .filter(|_| root.is_host())
             .or_else(|| root.read_trimmed("/etc/hostname"));
+        let (mut dmi, mut told) = (Dmi::read(root), cloud_init::Instance::read(root));
+        dmi.cloud = dmi.cloud.or(told.provider.take().map(|provider| Cloud { provider, bare_metal: false }));
+        // Machines outside of clouds have ids that somebody made up.
+        let told = Some(told).filter(|_| dmi.cloud.is_some()).unwrap_or_default();
+        dmi.instance_id = dmi.instance_id.or(told.id);
         Machine {
             host_id_hash: host_id_hash(root, hostname.as_deref()),
             hostname,
@@ -61,7 +70,8 @@ impl Machine {
             os: Machine::operating_system(root),
             kernel: root.read_trimmed("/proc/sys/kernel/osrelease"),
             architecture: std::env::consts::ARCH.to_owned(),
-            dmi: Dmi::read(root),
+            dmi,
+            region: told.region,
             addresses: address::read(root),
         }
     }

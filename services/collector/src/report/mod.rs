@@ -156,11 +156,21 @@ impl Report {
     }
 }
 
+/// Where a machine runs, for those who know it better than the machine. What is absent is as the machine finds it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// The cloud's region; at most 63 bytes are told.
+    pub region: Option<String>,
+    /// The instance's id for people; at most 63 bytes are told.
+    pub instance_id: Option<String>,
+}
+
 /// Reports one machine of one tenant.
 #[derive(Clone)]
 pub struct Reporter {
     app_id: u64,
     quuid: String,
+    placement: Placement,
     /// Drawn once per start; tells a cloned machine from this one.
     nonce: [u8; 16],
     machine_id: Option<String>,
@@ -184,6 +194,7 @@ impl Reporter {
         Reporter {
             app_id,
             quuid: quuid.unwrap_or_default(),
+            placement: Placement::default(),
             nonce: rand::random(),
             machine_id: None,
             contested: false,
@@ -201,6 +212,13 @@ impl Reporter {
     #[must_use]
     pub fn keeping(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
+        self
+    }
+
+    /// Tells this of where the machine runs, whatever the machine finds.
+    #[must_use]
+    pub fn placed(mut self, placement: Placement) -> Self {
+        self.placement = placement;
         self
     }
 
@@ -230,7 +248,7 @@ impl Reporter {
             self.distinct_id = identity.read(self.app_id).map_err(ReportError::State)?;
             installed_at = Some(identity.installed_at().map_err(ReportError::State)?);
         }
-        let mut facts = convert::facts(snapshot, installed_at, self.components.clone());
+        let mut facts = convert::facts(snapshot, &self.placement, installed_at, self.components.clone());
         facts.last_user_login_time.take_if(|_| self.accounts_off);
         let request = inventory::RegisterMachineRequest {
             app_id: self.app_id,

@@ -57,6 +57,39 @@ fn the_cloud_is_known_by_the_firmware() {
 }
 
 #[test]
+fn what_cloud_init_knows_counts_in_a_cloud() {
+    let of = |vendor: &str, data: &str| {
+        let host =
+            Host::new().with("sys/class/dmi/id/sys_vendor", vendor).with("run/cloud-init/instance-data.json", data);
+        let machine = Machine::read(&host.root());
+        (machine.dmi.cloud.map(|cloud| cloud.provider), machine.dmi.instance_id, machine.region)
+    };
+    let some = |provider: &str, id: &str, region: &str| {
+        let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        (text(provider), text(id), text(region))
+    };
+    let v1 = |name: &str| {
+        format!(
+            r#"{{"ds":{{}},"v1":{{"cloud_name":"{name}","instance_id":"ins-1","region":"ap-guangzhou","platform":"x"}}}}"#
+        )
+    };
+    assert_eq!(of("Tencent Cloud", &v1("unknown")), some("tencent", "ins-1", "ap-guangzhou"));
+    assert_eq!(of("QEMU", &v1("Aliyun")), some("alibaba", "ins-1", "ap-guangzhou"));
+    assert_eq!(of("QEMU", &v1("nocloud")), some("", "", ""));
+    let dashes = r#"{"v1":{"cloud-name":"aws","instance-id":"i-0abc","region":null}}"#;
+    assert_eq!(of("Amazon EC2", dashes), some("aws", "i-0abc", ""));
+    let long = v1("aws").replace("guangzhou", &"x".repeat(5_000));
+    assert_eq!(of("Amazon EC2", &long).2.unwrap().len(), 63);
+    for broken in
+        ["", "{", "[]", r#"{"v1":7}"#, r#"{"v1":{"cloud_name":["aws"],"region":{},"instance_id":1}}"#, "\u{0}"]
+    {
+        assert_eq!(of("Amazon EC2", broken), some("aws", "", ""), "{broken}");
+    }
+    let deep = "[".repeat(1 << 20);
+    assert_eq!(of("Amazon EC2", &deep), some("aws", "", ""));
+}
+
+#[test]
 fn the_load_is_between_two_samples() {
     let mut sampler = LoadSampler::new(Root::default());
     let first = sampler.sample();

@@ -11,7 +11,9 @@ use cwpp_chassis::{Error, Reason};
 use cwpp_collector::authlog::Zone;
 use cwpp_collector::class::Class;
 use cwpp_collector::machine::Load;
-use cwpp_collector::report::{Agent, ClassReport, Heard, Identity, Intervals, Report, ReportError, Reporter};
+use cwpp_collector::report::{
+    Agent, ClassReport, Heard, Identity, Intervals, Placement, Report, ReportError, Reporter,
+};
 use cwpp_collector::spool::Spool;
 use cwpp_collector::{Snapshot, collect};
 use cwpp_contracts::incidents::v1 as incidents;
@@ -392,6 +394,21 @@ async fn a_class_that_was_not_read_is_never_sent_and_an_equal_one_only_once() {
     let second = reporter.report(&snapshot).await.unwrap();
     assert_eq!((second.written(), of(&second, Class::Account)), (0, &ClassReport::Unchanged));
     assert_eq!(services.0.lock().unwrap().reports, 1);
+}
+
+#[tokio::test]
+async fn who_starts_the_agent_may_say_where_the_machine_runs() {
+    let (services, mut reporter) = start().await;
+    let data = r#"{"v1":{"cloud_name":"aws","instance_id":"i-0abc","region":"eu-west-1"}}"#;
+    let snapshot = snapshot(&host(1).with("run/cloud-init/instance-data.json", data));
+    reporter.register(&snapshot).await.unwrap();
+    let placement = Placement { region: Some("ap-guangzhou".repeat(9)), instance_id: None };
+    reporter.placed(placement).register(&snapshot).await.unwrap();
+    let memory = services.0.lock().unwrap();
+    let told = memory.registered.iter().map(|request| request.facts.clone().unwrap());
+    let told: Vec<_> = told.map(|facts| (facts.provider, facts.instance_id, facts.region)).collect();
+    let expected = ["eu-west-1".to_owned(), "ap-guangzhou".repeat(9)[..63].to_owned()];
+    assert_eq!(told, expected.map(|region| ("aws".to_owned(), "i-0abc".to_owned(), region)));
 }
 
 #[tokio::test]

@@ -6,11 +6,13 @@ use cwpp_contracts::inventory::v1 as inventory;
 use super::time;
 use crate::Snapshot;
 use crate::machine::Dmi;
+use crate::report::Placement;
 use crate::text;
 
 /// The facts of the machine.
 pub(in crate::report) fn facts(
     snapshot: &Snapshot,
+    placement: &Placement,
     installed_at: Option<DateTime<Utc>>,
     components: Vec<inventory::AgentComponent>,
 ) -> inventory::MachineFacts {
@@ -36,13 +38,18 @@ pub(in crate::report) fn facts(
         boot_time: machine.boot_time.map(time),
         last_user_login_time: machine.last_login_time.map(time),
         provider: cloud.as_ref().map(|cloud| cloud.provider.clone()).unwrap_or_default(),
-        instance_id: instance_id.clone().unwrap_or_default(),
-        // The firmware does not tell it, and nothing is asked over the network.
-        region: String::new(),
+        instance_id: short(placed(&placement.instance_id, instance_id), 63),
+        // As cloud-init knows it: the firmware does not tell it, and nothing is asked over the network.
+        region: short(placed(&placement.region, &machine.region), 63),
         serial_number: serial.clone().unwrap_or_default(),
         product_name: short(&made.join(" "), 255),
         components,
     }
+}
+
+/// What is told of a place, else what was found.
+fn placed<'a>(told: &'a Option<String>, found: &'a Option<String>) -> &'a str {
+    told.as_deref().filter(|told| !told.is_empty()).or(found.as_deref()).unwrap_or_default()
 }
 
 fn short(text: &str, cap: usize) -> String {
