@@ -136,3 +136,20 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
     snapshot.fill(found.into_values().map(Item::WebService).collect());
     snapshot
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::product::{PRODUCTS, Product, SoftwareKind};
+
+    #[test]
+    fn every_web_server_is_a_known_product_and_every_product_of_the_web_is_here() {
+        for (product, _) in SERVICES {
+            assert!(Product::named(product).is_some(), "{product}");
+        }
+        let here = |product: &&Product| SERVICES.iter().any(|(name, _)| *name == product.name);
+        let others = PRODUCTS.iter().filter(|product| product.kind == SoftwareKind::Web && !here(product));
+        // Caches in front of web servers.
+        assert_eq!(others.map(|product| product.name).collect::<Vec<_>>(), ["Varnish", "Squid"]);
+    }
+}

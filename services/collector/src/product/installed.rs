@@ -9,7 +9,7 @@ use super::known::Known;
 use crate::Root;
 
 /// Where executables are installed.
-const FOLDERS: [&str; 9] = [
+const FOLDERS: [&str; 10] = [
     "/usr/sbin",
     "/usr/bin",
     "/sbin",
@@ -19,6 +19,7 @@ const FOLDERS: [&str; 9] = [
     "/usr/local/nginx/sbin",
     "/usr/local/apache2/bin",
     "/usr/lib/postfix/sbin",
+    "/opt/IBM/HTTPServer/bin",
 ];
 /// Programs that are many in one file: a link of another name to them is no product of its own.
 const MANY_IN_ONE: [&str; 3] = ["busybox", "toybox", "coreutils"];
@@ -33,8 +34,8 @@ pub(crate) fn find(root: &Root) -> Installed {
     let base = root.resolve("/").unwrap_or_default();
     for folder in FOLDERS {
         for name in root.list(folder).unwrap_or_default() {
-            let Some(product) = known.by_binary(&name) else { continue };
             let path = format!("{folder}/{name}");
+            let Some(product) = known.by_path(&path) else { continue };
             let Ok(metadata) = root.metadata(&path) else { continue };
             if !metadata.is_file() || metadata.permissions().mode() & 0o111 == 0 {
                 continue;
@@ -45,7 +46,7 @@ pub(crate) fn find(root: &Root) -> Installed {
             let name = real.rsplit('/').next().unwrap_or_default();
             if !MANY_IN_ONE.contains(&name) {
                 // By the name of the file itself where that is known: `mysqld` may be a link to `mariadbd`.
-                found.insert(real.clone(), known.by_binary(name).unwrap_or(product));
+                found.insert(real.clone(), known.by_path(&real).unwrap_or(product));
             }
         }
     }

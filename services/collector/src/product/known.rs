@@ -13,15 +13,24 @@ const MARKERS_CAP: usize = 2_000;
 /// The table of the products, by what they are told by.
 pub(super) struct Known {
     binaries: HashMap<&'static str, &'static Product>,
+    /// By the end of the executable's path, of those whose name is another product's as well.
+    paths: Vec<(&'static str, &'static Product)>,
     markers: HashMap<&'static str, &'static Product>,
     prefixes: Vec<(&'static str, &'static Product)>,
 }
 
 impl Known {
     pub(super) fn new() -> Self {
-        let mut known = Known { binaries: HashMap::new(), markers: HashMap::new(), prefixes: Vec::new() };
+        let mut known =
+            Known { binaries: HashMap::new(), paths: Vec::new(), markers: HashMap::new(), prefixes: Vec::new() };
         for product in PRODUCTS {
-            known.binaries.extend(product.binaries.iter().map(|name| (*name, product)));
+            for name in product.binaries {
+                if name.contains('/') {
+                    known.paths.push((name, product));
+                } else {
+                    known.binaries.insert(name, product);
+                }
+            }
             for marker in product.arguments {
                 match marker.strip_suffix('*') {
                     Some(prefix) => known.prefixes.push((prefix, product)),
@@ -37,6 +46,10 @@ impl Known {
             let end = name.iter().position(|byte| matches!(byte, b':' | b' ')).unwrap_or(name.len());
             &name[..end]
         });
+        let path = loaded(process).or(process.exe.as_deref()).or_else(|| process.args().next());
+        if let Some(product) = path.and_then(|path| self.by_end(std::str::from_utf8(path).ok()?)) {
+            return Some(product);
+        }
         // Where the executable may not be seen, its name is what the process says.
         let loaded = loaded(process).map(last_part);
         let name =
@@ -55,8 +68,18 @@ impl Known {
         self.by_binary(name)
     }
 
+    /// The product of an executable's path.
+    pub(super) fn by_path(&self, path: &str) -> Option<&'static Product> {
+        self.by_end(path).or_else(|| self.by_binary(path.rsplit('/').next().unwrap_or(path)))
+    }
+
+    fn by_end(&self, path: &str) -> Option<&'static Product> {
+        let is = |end: &str| path.strip_suffix(end).is_some_and(|before| before.ends_with('/'));
+        self.paths.iter().find(|(end, _)| is(end)).map(|(_, product)| *product)
+    }
+
     /// The product of an executable's file name.
-    pub(super) fn by_binary(&self, name: &str) -> Option<&'static Product> {
+    fn by_binary(&self, name: &str) -> Option<&'static Product> {
         self.binaries.get(name).or_else(|| self.binaries.get(bare(name))).copied()
     }
 

@@ -42,7 +42,8 @@ pub(crate) struct Product {
     /// The name that people know.
     pub(crate) name: &'static str,
     pub(crate) kind: SoftwareKind,
-    /// File names of its executables, without the version that some carry at their end.
+    /// File names of its executables, without the version that some carry at their end; with folders where another product
+    /// has the same name.
     pub(crate) binaries: &'static [&'static str],
     /// For what an interpreter runs: its main class, or the file name of its script or archive; `*` at the end stands
     /// for any rest.

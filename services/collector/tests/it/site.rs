@@ -205,6 +205,23 @@ fn apaches_virtual_hosts_are_read_with_their_includes_and_names() {
 }
 
 #[test]
+fn ibms_server_is_told_from_apache_by_its_folder() {
+    let host = Host::new()
+        .with("opt/IBM/HTTPServer/conf/httpd.conf", "Listen 80\nServerName a.example.org\nDocumentRoot htdocs\n")
+        .with("opt/IBM/HTTPServer/version.signature", "IBM HTTP Server 9.0.5.16\n");
+    let args = ["/opt/IBM/HTTPServer/bin/httpd", "-d", "/opt/IBM/HTTPServer", "-k", "start"];
+    let host = running(host, 10, args[0], &args);
+    let host = running(host, 11, "/usr/sbin/httpd", &["/usr/sbin/httpd"]);
+    let services = host.read(Class::WebService).items;
+    let of = |item: &Item| if let Item::WebService(one) = item { (one.kind, one.version.clone()) } else { panic!() };
+    let expected = [(WebServiceKind::Apache, None), (WebServiceKind::Ihs, Some("9.0.5.16".to_owned()))];
+    assert_eq!(services.iter().map(of).collect::<Vec<_>>(), expected);
+    let sites = sites(&host.read(Class::WebSite));
+    let rows: Vec<_> = sites.iter().map(|s| (s.service, s.domain.as_str(), s.root_path.as_deref())).collect();
+    assert_eq!(rows, [(WebServiceKind::Ihs, "a.example.org", Some("/opt/IBM/HTTPServer/htdocs"))]);
+}
+
+#[test]
 fn a_hostile_configuration_of_apache_is_bounded_and_said() {
     for config in [
         "Include /etc/apache2/apache2.conf\n".to_owned(),
