@@ -7,12 +7,15 @@ use chrono::Utc;
 use cwpp_chassis::Reason;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Heard, ReportError, Reporter};
-use crate::Root;
+use super::{ComponentState, Heard, ReportError, Reporter};
 use crate::class::Class;
 use crate::machine::LoadSampler;
 use crate::snapshot::collect_classes;
 use crate::spool::Spool;
+use crate::{Root, Snapshot};
+
+/// The part of the agent that reads the log.
+const AUTH_LOG: &str = "auth-log";
 
 /// How often things are done.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +53,7 @@ pub struct Agent {
 impl Agent {
     /// An agent of the host below `root`, with the spool of its log if there is one.
     pub fn new(root: Root, mut reporter: Reporter, spool: Option<Spool>, intervals: Intervals) -> Self {
-        reporter.tell("auth-log", spool.is_some());
+        reporter.tell(AUTH_LOG, if spool.is_some() { ComponentState::Running } else { ComponentState::Stopped });
         Agent { sampler: LoadSampler::new(root.clone()), root, reporter, spool, intervals, next: HashMap::new() }
     }
 
@@ -91,13 +94,13 @@ impl Agent {
     }
 
     async fn report(&mut self) -> Result<(), ReportError> {
-        let (root, now) = (self.root.clone(), Instant::now());
+        let now = Instant::now();
         let is_due = |class: &Class| self.next.get(class).is_none_or(|next| *next <= now);
         let due: Vec<Class> = Class::ALL.into_iter().filter(is_due).collect();
         if due.is_empty() {
             return Ok(());
         }
-        let snapshot = tokio::task::spawn_blocking(move || collect_classes(&root, Utc::now(), &due)).await?;
+        let snapshot = self.collect(due).await?;
         let registered = self.reporter.register(&snapshot).await?;
         let report = self.reporter.report(&snapshot).await?;
         // One spread for all, so that classes of the same interval stay together.
@@ -115,6 +118,11 @@ impl Agent {
         Ok(())
     }
 
+    async fn collect(&self, classes: Vec<Class>) -> Result<Snapshot, ReportError> {
+        let root = self.root.clone();
+        Ok(tokio::task::spawn_blocking(move || collect_classes(&root, Utc::now(), &classes)).await?)
+    }
+
     async fn heartbeat(&mut self) -> Result<(), ReportError> {
         let load = self.sampler.sample();
         let was_contested = self.reporter.settled().is_err();
@@ -130,7 +138,24 @@ impl Agent {
         }
     }
 
+    /// Reads the log and sends what is new. Whether that works is told at once when it changes, and with each report.
     async fn events(&mut self) -> Result<(), ReportError> {
+        let done = self.send_log().await;
+        let state = match &done {
+            _ if self.spool.is_none() => return done,
+            Ok(()) => ComponentState::Running,
+            Err(ReportError::Spool(_) | ReportError::SpoolRefused) => ComponentState::Failed,
+            // That the server does not answer says nothing of the log.
+            Err(_) => return done,
+        };
+        if self.reporter.tell(AUTH_LOG, state) && self.reporter.machine_id().is_some() {
+            let snapshot = self.collect(Vec::new()).await?;
+            told("state of the log", self.reporter.register(&snapshot).await.map(|_| ()));
+        }
+        done
+    }
+
+    async fn send_log(&mut self) -> Result<(), ReportError> {
         let Some(spool) = &mut self.spool else { return Ok(()) };
         loop {
             let ingested = spool.ingest(Utc::now())?;

@@ -156,6 +156,17 @@ impl Report {
     }
 }
 
+/// The state of a part of the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ComponentState {
+    /// It works.
+    Running,
+    /// It is switched off.
+    Stopped,
+    /// It should work and does not.
+    Failed,
+}
+
 /// Where a machine runs, for those who know it better than the machine. What is absent is as the machine finds it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Placement {
@@ -200,7 +211,7 @@ impl Reporter {
             contested: false,
             accounts_off: false,
             identity: None,
-            components: vec![component("collector", true)],
+            components: vec![component("collector", ComponentState::Running)],
             distinct_id: Vec::new(),
             machines: MachineServiceClient::new(inventory.clone()),
             assets: AssetServiceClient::new(inventory),
@@ -222,10 +233,21 @@ impl Reporter {
         self
     }
 
-    /// Tells a part of the agent beside the collector itself with its registration: whether it works or is switched off.
-    pub fn tell(&mut self, name: &'static str, running: bool) {
-        self.components.retain(|c| c.name != name);
-        self.components.push(component(name, running));
+    /// Tells the state of a part of the agent beside the collector itself with the next registration. True when it is another
+    /// than before.
+    pub fn tell(&mut self, name: &'static str, state: ComponentState) -> bool {
+        let told = component(name, state);
+        match self.components.iter_mut().find(|component| component.name == name) {
+            Some(before) if *before == told => false,
+            Some(before) => {
+                *before = told;
+                true
+            }
+            None => {
+                self.components.push(told);
+                true
+            }
+        }
     }
 
     /// The server's id of the machine, once it is enrolled.
@@ -321,8 +343,12 @@ impl Reporter {
     }
 }
 
-fn component(name: &'static str, running: bool) -> inventory::AgentComponent {
-    let state = if running { inventory::ComponentState::Running } else { inventory::ComponentState::Stopped };
+fn component(name: &'static str, state: ComponentState) -> inventory::AgentComponent {
+    let state = match state {
+        ComponentState::Running => inventory::ComponentState::Running,
+        ComponentState::Stopped => inventory::ComponentState::Stopped,
+        ComponentState::Failed => inventory::ComponentState::Failed,
+    };
     inventory::AgentComponent {
         name: name.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

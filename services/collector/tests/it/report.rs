@@ -654,6 +654,30 @@ async fn each_event_arrives_once_whatever_the_two_sides_forget() {
 }
 
 #[tokio::test]
+async fn a_log_that_cannot_be_read_is_told_until_it_can() {
+    let (services, reporter) = start().await;
+    let host = host(1).with("auth.log/folder", "");
+    let spool = Spool::open(host.path().join("spool"), host.path().join("auth.log"), Zone::Local).unwrap();
+    let (often, hour) = (Duration::from_millis(50), Duration::from_secs(3_600));
+    let intervals = Intervals { heartbeat: hour, report: hour, events: often };
+    let mut agent = Agent::new(host.root(), reporter, Some(spool), intervals);
+    let _ = tokio::time::timeout(Duration::from_secs(2), agent.run()).await;
+    std::fs::remove_dir_all(host.path().join("auth.log")).unwrap();
+    std::fs::write(host.path().join("auth.log"), log(1..3)).unwrap();
+    assert!(matches!(agent.once().await, Ok(())));
+    let memory = services.0.lock().unwrap();
+    let state = |request: &inventory::RegisterMachineRequest| {
+        let components = &request.facts.as_ref().unwrap().components;
+        components.iter().find(|component| component.name == "auth-log").unwrap().state()
+    };
+    let mut told: Vec<_> = memory.registered.iter().map(state).collect();
+    told.dedup();
+    use inventory::ComponentState::{Failed, Running};
+    assert_eq!(told, [Running, Failed, Running]);
+    assert_eq!((memory.registered.len(), memory.events.len()), (3, 2));
+}
+
+#[tokio::test]
 async fn a_name_of_no_letters_and_a_count_beyond_the_contract_are_made_fit() {
     let (services, mut reporter) = start().await;
     let text = "Nov 24 07:00:00 host sshd[1]: message repeated 25000 times: [ Failed password for invalid user  from 192.0.2.4 port 7 ssh2]\n";
