@@ -20,6 +20,19 @@ fn getent() -> BTreeMap<String, (u64, u64, String, String)> {
     accounts
 }
 
+/// What `getent` says of groups: number, name and members, in the order of the file.
+fn groups() -> Vec<(u64, String, Vec<String>)> {
+    let output = Command::new("getent").args(["-s", "files", "group"]).output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let group = |line: &str| {
+        let parts: Vec<&str> = line.split(':').collect();
+        let members = parts[3].split(',').filter(|member| !member.is_empty()).map(str::to_owned).collect();
+        (parts[2].parse().unwrap(), parts[0].to_owned(), members)
+    };
+    text.lines().map(group).collect()
+}
+
 fn read_as(user: Option<u32>) -> Vec<Value> {
     items(&command(user, &["collect", "--json"]), "account")
 }
@@ -37,6 +50,17 @@ fn compared(accounts: &[Value]) -> BTreeMap<String, (u64, u64, String, String)> 
 fn this_hosts_accounts_are_those_of_the_c_library() {
     let accounts = read_as(None);
     assert_eq!(compared(&accounts), getent());
+    let groups = groups();
+    assert!(!groups.is_empty());
+    for account in &accounts {
+        let (name, gid) = (account["name"].as_str().unwrap(), account["gid"].as_u64().unwrap());
+        let own = groups.iter().find(|(number, _, _)| *number == gid).map(|(_, group, _)| group.as_str());
+        assert_eq!(account["group"].as_str(), own, "{name}");
+        let others = groups.iter().filter(|(number, _, members)| *number != gid && members.iter().any(|m| m == name));
+        let others: std::collections::BTreeSet<&str> = others.map(|(_, group, _)| group.as_str()).collect();
+        let told: Vec<&str> = account["groups"].as_array().unwrap().iter().map(|g| g.as_str().unwrap()).collect();
+        assert_eq!(told, Vec::from_iter(others), "{name}");
+    }
     let root = accounts.iter().find(|account| account["name"] == "root").unwrap();
     assert_eq!(root["is_root"], true);
     assert_eq!(root["group"], "root");
