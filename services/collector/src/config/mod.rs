@@ -2,6 +2,7 @@
 //! bytes and how deep they include each other are bounded, and what goes beyond is left out and said.
 
 pub(crate) mod apache;
+pub(crate) mod caddy;
 pub(crate) mod keyed;
 pub(crate) mod nginx;
 pub(crate) mod sshd;

@@ -204,6 +204,135 @@ fn apaches_virtual_hosts_are_read_with_their_includes_and_names() {
     assert_eq!((sites[4].protocol, sites[4].service), (WebProtocol::Https, WebServiceKind::Apache));
 }
 
+fn caddy(config: impl AsRef<[u8]>) -> Host {
+    let host = Host::new().with("etc/caddy/Caddyfile", config);
+    running(host, 10, "/usr/bin/caddy", &["/usr/bin/caddy", "run", "--environ", "--config", "/etc/caddy/Caddyfile"])
+}
+
+#[test]
+fn caddys_sites_are_read_with_their_imports_and_snippets() {
+    let config = r#"{
+    http_port 8080
+    servers { }
+    default_bind 192.0.2.1
+}
+(files) {
+    root * {args[0]}   # of the importer
+    file_server
+}
+import sites/*.caddy
+Example.org, www.example.org,
+http://old.example.org {
+    import files /srv/www
+    root /down/* "/srv/my files"
+    handle_path /img/* {
+        root * /srv/images
+    }
+    handle /docs/* {
+        root * /srv/all
+    }
+    @api path /api/*
+    handle @api {
+        root * /wrong
+    }
+    reverse_proxy /api/* 127.0.0.1:9000 {
+        header_up X "{ y }"
+        root * /wrong
+    }
+    respond <<END
+        root * /wrong
+        END
+}
+"#;
+    let host = caddy(config)
+        .with(
+            "etc/caddy/sites/a.caddy",
+            ":8080 {\n bind 127.0.0.1 [::1]\n root * /srv/a\n}\n:8443 {\n tls internal\n}\n",
+        )
+        .with("etc/caddy/sites/b.caddy", "{$HOST:b.example.org}:{$PORT:9443} {\n respond `x\n}\n`\n}\n");
+    let snapshot = host.read(Class::WebSite);
+    assert_eq!(snapshot.skipped_count, 0, "{:?}", snapshot.skipped);
+    let sites = sites(&snapshot);
+    let rows: Vec<_> = sites
+        .iter()
+        .map(|s| (s.protocol, s.domain.as_str(), s.port, s.bind_address.as_str(), s.root_path.as_deref()))
+        .collect();
+    let (http, https) = (WebProtocol::Http, WebProtocol::Https);
+    let expected = [
+        (http, "", 8080, "127.0.0.1", Some("/srv/a")),
+        (http, "", 8080, "::1", Some("/srv/a")),
+        (http, "old.example.org", 8080, "192.0.2.1", Some("/srv/www")),
+        (https, "", 8443, "192.0.2.1", None),
+        (https, "b.example.org", 9443, "192.0.2.1", None),
+        (https, "example.org", 443, "192.0.2.1", Some("/srv/www")),
+        (https, "www.example.org", 443, "192.0.2.1", Some("/srv/www")),
+    ];
+    assert_eq!(rows, expected);
+    let paths: Vec<_> = sites[6].paths.iter().map(|p| (p.virtual_path.as_str(), p.real_path.as_deref())).collect();
+    let expected =
+        [("/down/", Some("/srv/my files/down")), ("/img/", Some("/srv/images")), ("/docs/", Some("/srv/all/docs"))];
+    assert_eq!(paths, expected);
+    assert_eq!((sites[6].service, sites[6].path_count), (WebServiceKind::Caddy, 3));
+    // A file of one site, without braces.
+    let one = caddy("localhost\n\nroot * /srv\nhandle_path /a/* {\n root * /b\n}\nfile_server\n").read(Class::WebSite);
+    let one = &self::sites(&one)[0];
+    assert_eq!((one.domain.as_str(), one.port, one.root_path.as_deref()), ("localhost", 443, Some("/srv")));
+    assert_eq!(one.paths[0].real_path.as_deref(), Some("/b"));
+}
+
+#[test]
+fn other_forms_of_caddys_configuration_are_told() {
+    for args in [["caddy", "run", "--config", "/etc/caddy/caddy.json"], ["caddy", "file-server", "--listen", ":80"]] {
+        let host = Host::new().with("etc/caddy/caddy.json", "{}").with("etc/caddy/Caddyfile", ":80\n");
+        let snapshot = running(host, 10, "/usr/bin/caddy", &args).read(Class::WebSite);
+        let told =
+            snapshot.unread_sources.iter().any(|one| one == "sites of Caddy: its configuration is not understood");
+        assert!(told && snapshot.items.is_empty(), "{args:?} {snapshot:?}");
+    }
+}
+
+#[test]
+fn a_hostile_configuration_of_caddy_is_bounded_and_said() {
+    let twice = |name: &str, other: &str| format!("({name}) {{\n{}}}\n", format!("import {other}\n").repeat(10));
+    let mut snippets = "(s0) {\nroot * /x\n}\n".to_owned();
+    (1..20).for_each(|n| snippets.push_str(&twice(&format!("s{n}"), &format!("s{}", n - 1))));
+    for config in [
+        "import /etc/caddy/Caddyfile\n".to_owned(),
+        snippets,
+        "a {\n".repeat(100_000),
+        "}\n".repeat(1_000),
+        ":80 {\nroot * /x".to_owned(),
+        "x\n".repeat(300_000),
+    ] {
+        let start = Instant::now();
+        let snapshot = caddy(&config).read(Class::WebSite);
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+        assert_eq!(snapshot.outcome, Outcome::Complete);
+        assert!(snapshot.skipped_count > 0, "{}", &config[..10]);
+    }
+    let bytes: Vec<u8> = (0..=255_u8).cycle().take(100_000).collect();
+    for config in [
+        &bytes[..],
+        b"",
+        b"{",
+        b"}",
+        b"\"",
+        b"<<",
+        b"<<X",
+        b"`",
+        b"\\",
+        b"\\\n",
+        b",",
+        b"() {\n}\nimport",
+        b"{\n}\n{\n}",
+        b"{$",
+        b" {\n {\n",
+        b":80 {\n {\n}\n}\n",
+    ] {
+        caddy(config).read(Class::WebSite);
+    }
+}
+
 #[test]
 fn ibms_server_is_told_from_apache_by_its_folder() {
     let host = Host::new()

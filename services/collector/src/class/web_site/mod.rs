@@ -1,6 +1,7 @@
-//! Sites of the web servers that run: nginx's server blocks, Apache's virtual hosts, Tomcat's hosts.
+//! Sites of the web servers that run: nginx's server blocks, Apache's virtual hosts, Tomcat's hosts, Caddy's sites.
 
 mod apache;
+mod caddy;
 mod nginx;
 mod tomcat;
 
@@ -146,7 +147,7 @@ impl Sites {
             let Some(service) = WebServiceKind::of(instance).filter(|_| instance.product.name != SITELESS) else {
                 continue;
             };
-            let Some(read) = describer(service) else {
+            let Some(read) = describer(service, instance) else {
                 sites.unread(instance, "its configuration is not understood");
                 continue;
             };
@@ -180,11 +181,12 @@ impl Sites {
 type Describer = fn(&mut Reader<'_>, &str, &Instance) -> Vec<Described>;
 
 /// What reads the configuration of a server; none where nothing does.
-fn describer(service: WebServiceKind) -> Option<Describer> {
+fn describer(service: WebServiceKind, instance: &Instance) -> Option<Describer> {
     match service {
         WebServiceKind::Nginx | WebServiceKind::Tengine | WebServiceKind::Openresty => Some(nginx::sites),
         WebServiceKind::Apache | WebServiceKind::Ihs => Some(apache::sites),
         WebServiceKind::Tomcat => Some(tomcat::sites),
+        WebServiceKind::Caddy if caddy::is_understood(instance) => Some(caddy::sites),
         _ => None,
     }
 }
