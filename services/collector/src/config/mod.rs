@@ -4,6 +4,7 @@
 pub(crate) mod apache;
 pub(crate) mod caddy;
 pub(crate) mod keyed;
+pub(crate) mod lighttpd;
 pub(crate) mod nginx;
 pub(crate) mod sshd;
 

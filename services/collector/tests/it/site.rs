@@ -333,6 +333,107 @@ fn a_hostile_configuration_of_caddy_is_bounded_and_said() {
     }
 }
 
+fn lighttpd(config: impl AsRef<[u8]>) -> Host {
+    let host = Host::new().with("etc/lighttpd/lighttpd.conf", config);
+    running(host, 10, "/usr/sbin/lighttpd", &["/usr/sbin/lighttpd", "-D", "-f", "/etc/lighttpd/lighttpd.conf"])
+}
+
+const LIGHTTPD: &str = r#"
+server.modules = ( "mod_alias", # "mod_none",
+)
+var.base = "/srv"
+server.document-root = var.base + "/www"
+server.port = 8080
+server.feature-flags += ("server.h2proto" => "enable")
+alias.url = ( "/doc/" => "/usr/share/doc/", "/img/" => var.base )
+include "conf.d/*.conf"
+$SERVER["socket"] == "[::]:8443" { ssl.engine = "enable" }
+$HTTP["host"] == "Shop.example.org" {
+    server.document-root = "/srv/shop"
+    $HTTP["url"] =~ "^/x" { server.document-root = "/wrong" }
+}
+else $HTTP["host"] =~ "(^|\.)old\.example\.org$" { alias.url = ( "/a" => "/srv/a" ) }
+else { server.document-root = "/srv/else" }
+"#;
+
+#[test]
+fn lighttpds_sockets_and_hosts_are_read() {
+    let own = "$SERVER[\"socket\"] == \"127.0.0.1:81\" {\n server.document-root = \"/srv/own\"\n}\n";
+    let config = LIGHTTPD.replace("else { server.document-root = \"/srv/else\" }\n", "");
+    let snapshot = lighttpd(&config).with("etc/lighttpd/conf.d/own.conf", own).read(Class::WebSite);
+    assert_eq!(snapshot.skipped_count, 0, "{:?}", snapshot.skipped);
+    let found = sites(&snapshot);
+    let rows: Vec<_> = found
+        .iter()
+        .map(|s| (s.protocol, s.domain.as_str(), s.port, s.bind_address.as_str(), s.root_path.as_deref()))
+        .collect();
+    let (http, https) = (WebProtocol::Http, WebProtocol::Https);
+    let (shop, old) = ("shop.example.org", "~(^|\\.)old\\.example\\.org$");
+    let expected = [
+        (http, "", 81, "127.0.0.1", Some("/srv/own")),
+        (http, "", 8080, "", Some("/srv/www")),
+        (http, shop, 81, "127.0.0.1", Some("/srv/shop")),
+        (http, shop, 8080, "", Some("/srv/shop")),
+        (http, old, 81, "127.0.0.1", Some("/srv/own")),
+        (http, old, 8080, "", Some("/srv/www")),
+        (https, "", 8443, "::", Some("/srv/www")),
+        (https, shop, 8443, "::", Some("/srv/shop")),
+        (https, old, 8443, "::", Some("/srv/www")),
+    ];
+    assert_eq!(rows, expected);
+    let paths = |site: &WebSite| -> Vec<(String, Option<String>)> {
+        site.paths.iter().map(|path| (path.virtual_path.clone(), path.real_path.clone())).collect()
+    };
+    let some = |path: &str, folder: &str| (path.to_owned(), Some(folder.to_owned()));
+    assert_eq!(paths(&found[1]), [some("/doc/", "/usr/share/doc"), some("/img/", "/srv")]);
+    assert_eq!(paths(&found[5]), [some("/a", "/srv/a")]);
+    // What a program would say is told, and a block for all other hosts is the default's.
+    let snapshot = lighttpd(format!("{LIGHTTPD}include_shell \"/x.pl \" + server.port\n")).read(Class::WebSite);
+    assert_eq!((snapshot.skipped_count, snapshot.skipped[0].reason.as_str()), (1, "what a program prints is not read"));
+    assert_eq!(sites(&snapshot)[0].root_path.as_deref(), Some("/srv/else"));
+}
+
+#[test]
+fn a_hostile_configuration_of_lighttpd_is_bounded_and_said() {
+    let many: String = (0..3_000)
+        .map(|n| format!("$HTTP[\"host\"] == \"h{n}\" {{ }}\n$SERVER[\"socket\"] == \":{n}\" {{ }}\n"))
+        .collect();
+    for config in [
+        "include \"/etc/lighttpd/lighttpd.conf\"\n".to_owned(),
+        "{".repeat(100_000),
+        "}".repeat(1_000),
+        "a = 1\n".repeat(200_000),
+        format!("var.a = \"{}\"\n{}{{", "x".repeat(8_000), "var.a = var.a + var.a\n".repeat(1_000)),
+        many + "}",
+    ] {
+        let start = Instant::now();
+        let snapshot = lighttpd(&config).read(Class::WebSite);
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+        assert!(snapshot.skipped_count > 0, "{}", &config[..10]);
+    }
+    let bytes: Vec<u8> = (0..=255_u8).cycle().take(100_000).collect();
+    for config in [
+        &bytes[..],
+        b"",
+        b"$",
+        b"$HTTP[",
+        b"$HTTP[\"host\"] == {",
+        b"a =",
+        b"a = (",
+        b"a = ((((",
+        b"a = ( \"x\" => ",
+        b"\"",
+        b"\"\\",
+        b"a = \"\\\"",
+        b"include",
+        b"include (\"a\")",
+        b"server.port = 99999999",
+        b"server.port = \"\" + + +",
+    ] {
+        lighttpd(config).read(Class::WebSite);
+    }
+}
+
 #[test]
 fn ibms_server_is_told_from_apache_by_its_folder() {
     let host = Host::new()

@@ -1,7 +1,9 @@
-//! Sites of the web servers that run: nginx's server blocks, Apache's virtual hosts, Tomcat's hosts, Caddy's sites.
+//! Sites of the web servers that run: nginx's server blocks, Apache's virtual hosts, Tomcat's hosts, Caddy's sites,
+//! lighttpd's sockets and hosts.
 
 mod apache;
 mod caddy;
+mod lighttpd;
 mod nginx;
 mod tomcat;
 
@@ -186,6 +188,7 @@ fn describer(service: WebServiceKind, instance: &Instance) -> Option<Describer> 
         WebServiceKind::Nginx | WebServiceKind::Tengine | WebServiceKind::Openresty => Some(nginx::sites),
         WebServiceKind::Apache | WebServiceKind::Ihs => Some(apache::sites),
         WebServiceKind::Tomcat => Some(tomcat::sites),
+        WebServiceKind::Lighttpd => Some(lighttpd::sites),
         WebServiceKind::Caddy if caddy::is_understood(instance) => Some(caddy::sites),
         _ => None,
     }
