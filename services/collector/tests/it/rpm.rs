@@ -175,6 +175,27 @@ fn each_of_two_installed_versions_owns_its_files() {
 }
 
 #[test]
+fn software_is_what_its_package_says() {
+    let texts = [
+        (1000, "redis"),
+        (1001, "7.2"),
+        (1002, "1"),
+        (1004, "A persistent key-value database"),
+        (FILES[0], "redis-server"),
+        (FILES[1], "/usr/bin/"),
+    ];
+    let redis = Fake { pid: 1, args: &[b"redis-server"], exe: Some("/usr/bin/redis-server"), ..Fake::default() };
+    let host = Host::new().started().process(&redis);
+    database(&host, "var/lib/rpm/rpmdb.sqlite", &[&header(&texts, &[(1116, 0)])]);
+    let items = host.read(Class::SoftwareApplication).items;
+    let [Item::SoftwareApplication(application)] = items.as_slice() else { panic!("{items:?}") };
+    assert_eq!(
+        (application.version.as_deref(), application.description.as_deref()),
+        (Some("7.2"), Some("A persistent key-value database"))
+    );
+}
+
+#[test]
 fn a_database_that_cannot_be_read_owns_nothing_and_is_told() {
     let classes = [Class::Process, Class::ListeningPort, Class::SoftwareApplication];
     let berkeley = running(Host::new()).with("var/lib/rpm/Packages", "x").with("usr/sbin/nginx", "x");

@@ -14,6 +14,19 @@ fn packages(snapshot: &ClassSnapshot) -> Vec<SystemPackage> {
 }
 
 #[test]
+fn this_hosts_software_is_what_dpkg_query_says() {
+    let found = items(&command(None, &["collect", "--json"]), "software_application");
+    let owned: Vec<_> =
+        found.iter().filter_map(|item| Some((item["package"].as_str()?, &item["description"]))).collect();
+    assert!(!owned.is_empty());
+    for (package, description) in owned {
+        let output = Command::new("dpkg-query").args(["-W", "-f", "${binary:Summary}\n", package]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(description.as_str(), text.lines().next(), "{package}");
+    }
+}
+
+#[test]
 fn this_hosts_packages_are_those_of_dpkg_query() {
     let format = "${db:Status-Abbrev} ${Package} ${Architecture} ${Version} ${binary:Summary}\n";
     let output = Command::new("dpkg-query").args(["-W", "-f", format]).output().unwrap();
