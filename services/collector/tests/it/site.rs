@@ -168,6 +168,7 @@ fn servers_whose_configuration_is_not_understood_are_told() {
         "uWSGI: its configuration is not understood",
     ];
     assert_eq!(told(&snapshot), expected);
+    assert_eq!(told(&host.read(Class::WebApplication)), expected);
     assert_eq!(told(&nginx("").read(Class::WebSite)), [""; 0]);
 }
 

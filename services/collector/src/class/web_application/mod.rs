@@ -82,6 +82,7 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
     if !snapshot.is_read() {
         return snapshot;
     }
+    snapshot.unread_sources.extend(host.sites().unread.iter().cloned());
     let rules = Rules::new();
     let mut seen: HashMap<(Root, String), Option<WebApplication>> = HashMap::new();
     let mut found: BTreeMap<Key, WebApplication> = BTreeMap::new();

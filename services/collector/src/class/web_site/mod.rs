@@ -139,7 +139,7 @@ pub(crate) struct Sites {
     pub(crate) all: Vec<Site>,
     complaints: Vec<Complaint>,
     /// Servers whose sites are not known, each with the reason.
-    unread: BTreeSet<String>,
+    pub(crate) unread: BTreeSet<String>,
 }
 
 impl Sites {
@@ -150,11 +150,11 @@ impl Sites {
                 continue;
             };
             let Some(read) = describer(service, instance) else {
-                sites.unread(instance, "its configuration is not understood");
+                sites.leave_out(instance, "its configuration is not understood");
                 continue;
             };
             let Some(config) = &instance.config else {
-                sites.unread(instance, "its configuration was not found");
+                sites.leave_out(instance, "its configuration was not found");
                 continue;
             };
             let mut reader = Reader::new(&instance.view);
@@ -175,7 +175,7 @@ impl Sites {
         sites
     }
 
-    fn unread(&mut self, instance: &Instance, reason: &str) {
+    fn leave_out(&mut self, instance: &Instance, reason: &str) {
         self.unread.insert(format!("sites of {}: {reason}", instance.product.name));
     }
 }
