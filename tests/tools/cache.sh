@@ -15,6 +15,9 @@ lock() {
 }
 unlock() { exec 9>&-; }
 
+# apt-get, one at a time: two tools that fetch at once would find its lists locked.
+apt() { (flock 7 && apt-get "$@") 7>"$CWPP_CACHE/.lock-apt"; }
+
 # need COMMAND PACKAGE...: the command, or as root the Debian packages that bring it.
 need() {
   local command=$1
@@ -24,8 +27,8 @@ need() {
     die "needs the command '$command' (Debian: $*)"
   say "installing $* for '$command'"
   export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq >&2 || die "apt-get update failed"
-  apt-get install -y -qq --no-install-recommends "$@" >&2 || die "apt-get could not install $*"
+  apt update -qq >&2 || die "apt-get update failed"
+  apt install -y -qq --no-install-recommends "$@" >&2 || die "apt-get could not install $*"
   command -v "$command" >/dev/null 2>&1 || die "'$command' is still missing after installing $*"
 }
 
@@ -44,7 +47,7 @@ need_python() {
   need python3 python3 python3-pip python3-venv
   python3 -c 'import venv, ensurepip, pip' 2>/dev/null && return 0
   [ "$(id -u)" = 0 ] || die "needs Python's pip and venv (Debian: python3-pip python3-venv)"
-  apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends python3-pip python3-venv >&2
+  apt update -qq >&2 && apt install -y -qq --no-install-recommends python3-pip python3-venv >&2
 }
 need_npm() { need npm nodejs npm; }
 
@@ -54,10 +57,10 @@ unpack() {
   shift
   command -v apt-get >/dev/null 2>&1 && command -v dpkg-deb >/dev/null 2>&1 || die "needs Debian's apt-get and dpkg-deb for: $*"
   mkdir -p "$folder/.packages"
-  [ "$(id -u)" != 0 ] || apt-get update -qq >&2 || die "apt-get update failed"
+  [ "$(id -u)" != 0 ] || apt update -qq >&2 || die "apt-get update failed"
   for name in "$@"; do
     # Not as the user of apt, who may not enter the cache.
-    (cd "$folder/.packages" && apt-get download -qq -o APT::Sandbox::User=root "$name" >&2 2>/dev/null) || true
+    (cd "$folder/.packages" && apt download -qq -o APT::Sandbox::User=root "$name" >&2 2>/dev/null) || true
   done
   for name in "$folder"/.packages/*.deb; do
     [ -e "$name" ] || die "apt-get could fetch none of: $*"
