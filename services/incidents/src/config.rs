@@ -31,8 +31,8 @@ pub struct Config {
 pub struct Peers {
     /// The configuration service, `http://HOST:PORT`, whose login whitelists are followed; empty follows none.
     pub configuration: String,
-    /// The inventory service, `http://HOST:PORT`, whose machines' tags are followed; empty follows none, and no whitelist by
-    /// tag covers a machine then.
+    /// The inventory service, `http://HOST:PORT`, whose machines' tags are followed; empty follows none, and
+    /// whitelists by tag go by those that were followed before.
     pub inventory: String,
 }
 

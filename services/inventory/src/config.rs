@@ -113,7 +113,7 @@ impl Default for Counts {
 #[serde(deny_unknown_fields, default)]
 pub struct Machines {
     /// Days after which a machine that was not heard of is removed with all that is known of it, whatever its tenant; absent
-    /// only where a policy of the tenant says so.
+    /// only where a policy of the tenant says so. While no machine of a tenant is heard of, none of it is removed.
     pub remove_after_days_offline: Option<NonZeroU16>,
     /// How often such machines are looked for, and removals finished whose call ended before.
     #[serde(with = "humantime_serde")]

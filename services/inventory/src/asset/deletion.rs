@@ -11,7 +11,7 @@ use cwpp_storage::{Db, StoreResult, TenantRead, TenantTx};
 use uuid::Uuid;
 
 use super::class::{Class, Item};
-use super::{account_change, remove, snapshot, store, tally};
+use super::{account_change, remove, snapshot, store, tally, unread};
 use crate::machine;
 use crate::policy::collection;
 
@@ -81,7 +81,9 @@ async fn look(read: &TenantRead, class: &dyn Class, machine_id: Uuid, keys: &[Uu
 async fn take(tx: &TenantTx, class: &dyn Class, machine_id: Uuid, keys: &[Uuid]) -> StoreResult<Vec<Uuid>> {
     match machine::store::hold(tx, &[machine_id]).await?.is_empty() {
         false => {
-            forget(tx, class, machine_id, keys).await?;
+            // What a report under way writes of them is there once the snapshot is held.
+            snapshot::hold(tx, machine_id, class.class() as i16).await?;
+            while !forget(tx, class, machine_id, keys).await? {}
             remove::items(tx, machine_id, class, keys).await
         }
         true => Ok(Vec::new()),
@@ -111,12 +113,12 @@ pub async fn switched_off(db: &Db, scope: &TenantScope, class: &'static dyn Clas
     let (mut deleted, mut after) = (Deleted::default(), Uuid::nil());
     loop {
         let page = db.read(scope, |read| async move { off(&read, number, after).await }).await?;
-        for snapshot in page.snapshots {
+        for (machine_id, items) in page.machines {
             let before = deleted.assets;
             if only_look {
-                deleted.assets += snapshot.items.unsigned_abs();
+                deleted.assets += items;
             } else {
-                deleted.more = !empty(db, scope, class, snapshot.machine_id, &mut deleted.assets).await?;
+                deleted.more = !empty(db, scope, class, machine_id, &mut deleted.assets).await?;
             }
             deleted.machines += u64::from(deleted.assets > before);
             if deleted.more {
@@ -136,14 +138,15 @@ fn is_over() -> bool {
     deadline::remaining().is_some_and(|left| left < ENOUGH)
 }
 
-/// Snapshots of machines on which a class is switched off, and the last machine that was looked at where more may follow.
+/// Machines on which a class is switched off and of which something is known, with their items, and the last machine that
+/// was looked at where more may follow.
 struct Off {
-    snapshots: Vec<snapshot::Model>,
+    machines: BTreeMap<Uuid, u64>,
     next: Option<Uuid>,
 }
 
 async fn off(read: &TenantRead, class: i16, after: Uuid) -> StoreResult<Off> {
-    let mut off = Off { snapshots: Vec::new(), next: None };
+    let mut off = Off { machines: BTreeMap::new(), next: None };
     if !collection::is_off_anywhere(read, class).await? {
         return Ok(off);
     }
@@ -151,8 +154,11 @@ async fn off(read: &TenantRead, class: i16, after: Uuid) -> StoreResult<Off> {
     let (Some(first), Some(last)) = (ids.first(), ids.last()) else { return Ok(off) };
     off.next = (ids.len() as u64 == LOOKED_AT).then_some(*last);
     let settings = collection::settings(read, &ids).await?;
-    off.snapshots = snapshot::between(read, class, *first, *last).await?;
-    off.snapshots.retain(|s| settings.get(&s.machine_id).is_some_and(|settings| settings.class(class).off));
+    // Also where nothing but the reason is known why it could not be read.
+    off.machines.extend(unread::between(read, class, *first, *last).await?.into_iter().map(|id| (id, 0)));
+    let snapshots = snapshot::between(read, class, *first, *last).await?;
+    off.machines.extend(snapshots.into_iter().map(|s| (s.machine_id, s.items.unsigned_abs())));
+    off.machines.retain(|id, _| settings.get(id).is_some_and(|settings| settings.class(class).off));
     Ok(off)
 }
 
@@ -177,6 +183,7 @@ async fn empty(
             if class.class() == AssetClass::Account && !account_change::forget(&tx, machine_id, CHUNK).await? {
                 return Ok((0, false));
             }
+            unread::forget(&tx, machine_id, class.class() as i16).await?;
             let removed = remove::class(&tx, machine_id, class, CHUNK).await?;
             if class.class() == AssetClass::Account && removed < CHUNK {
                 machine::store::forget_login(&tx, machine_id).await?;

@@ -103,8 +103,6 @@ pub struct ClassCount {
     pub disabled: bool,
     /// What the machine could not read of it.
     pub unread: Option<unread::Model>,
-    /// Machines that could not read it, or only in part.
-    pub unread_machines: i64,
 }
 
 impl Assets {
@@ -189,24 +187,13 @@ impl Assets {
     pub async fn count(&self, scope: &TenantScope, machine_id: Option<Uuid>) -> Result<Vec<ClassCount>> {
         let today = count::day(self.clock.now());
         let Some(machine_id) = machine_id else {
-            let read = self.db.read(scope, |read| async move {
-                Ok((count::read(&read, today).await?, unread::machines(&read).await?))
-            });
-            let (counts, unread) = read.await?;
+            let counts = self.db.read(scope, |read| async move { count::read(&read, today).await }).await?;
             let of = |class: i32| counts.get(&(class as i16)).copied().unwrap_or_default();
             let all = CLASSES.iter().map(|c| c.class() as i32);
             let one = |class| {
                 let Total { count, new } = of(class);
-                ClassCount {
-                    class,
-                    count,
-                    new_today: new,
-                    applied_at: None,
-                    truncated: false,
-                    disabled: false,
-                    unread: None,
-                    unread_machines: unread.get(&(class as i16)).copied().unwrap_or_default(),
-                }
+                let (applied_at, unread) = (None, None);
+                ClassCount { class, count, new_today: new, applied_at, truncated: false, disabled: false, unread }
             };
             return Ok(all.map(one).collect());
         };
@@ -229,8 +216,7 @@ impl Assets {
                 (snapshot.map_or(0, |s| s.new_on(today)), snapshot.is_some_and(|s| s.found > 0));
             let disabled = settings.class(class as i16).off;
             let unread = unread.iter().find(|row| i32::from(row.asset_class) == class).cloned();
-            let unread_machines = i64::from(unread.is_some());
-            ClassCount { class, count, new_today, applied_at, truncated, disabled, unread, unread_machines }
+            ClassCount { class, count, new_today, applied_at, truncated, disabled, unread }
         };
         Ok(CLASSES.iter().map(|c| one(c.class() as i32)).collect())
     }

@@ -140,7 +140,6 @@ impl AssetServiceOps for Assets {
             cut: c.unread.as_ref().map_or(0, |u| u.cut.into()),
             unread_since_time: c.unread.as_ref().map(|u| timestamp(u.since)),
             unread_reason: c.unread.map(|u| u.reason).unwrap_or_default(),
-            unread_machines: c.unread_machines.unsigned_abs(),
         };
         let counts = self.count(&scope, machine_id).await?;
         Ok(api::ListAssetCountsResponse { counts: counts.into_iter().map(count).collect() })
@@ -248,16 +247,19 @@ impl AssetServiceOps for Assets {
         // The first page is read before the stream begins, so that a refusal is the answer of the call.
         let (export, after) = self.export_place(&scope, &request)?;
         let first = self.page(&scope, &asked, after.as_ref(), EXPORTED).await?;
-        let start = (self.clone(), scope, asked, export, Some(first));
-        let pages = try_unfold(start, |(assets, scope, asked, export, page)| async move {
-            let Some((rows, next)) = page else { return Ok(None) };
-            let next_page_token = assets.export_token(&export, next.as_ref())?;
-            let page = match next {
-                Some(cursor) => Some(go_on(&assets, &scope, &asked, cursor).await?),
-                None => None,
+        let start = (self.clone(), scope, asked, export, Next::Read(first));
+        let pages = try_unfold(start, |(assets, scope, asked, export, next)| async move {
+            let (rows, cursor) = match next {
+                Next::Read(page) => page,
+                Next::Behind(cursor) => assets.page(&scope, &asked, Some(&cursor), EXPORTED).await?,
+                Next::Nothing => return Ok(None),
             };
-            let part = api::ExportAssetsResponse { assets: rows, next_page_token };
-            Ok(Some((part, (assets, scope, asked, export, page))))
+            let next_page_token = assets.export_token(&export, cursor.as_ref())?;
+            let next = cursor.map_or(Next::Nothing, Next::Behind);
+            Ok(Some((
+                api::ExportAssetsResponse { assets: rows, next_page_token },
+                (assets, scope, asked, export, next),
+            )))
         });
         Ok(pages.boxed())
     }
@@ -280,13 +282,14 @@ impl AssetServiceOps for Assets {
     }
 }
 
-async fn go_on(
-    assets: &Assets,
-    scope: &TenantScope,
-    asked: &query::Asked,
-    cursor: Cursor,
-) -> Result<(Vec<api::Asset>, Option<Cursor>)> {
-    assets.page(scope, asked, Some(&cursor), EXPORTED).await
+/// How an export goes on. A part is sent before the next is read, which may fail.
+enum Next {
+    /// By a part that is read already.
+    Read((Vec<api::Asset>, Option<Cursor>)),
+    /// By the part behind this place.
+    Behind(Cursor),
+    /// It does not.
+    Nothing,
 }
 
 /// Translates what differs in a class.

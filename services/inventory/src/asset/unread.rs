@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use cwpp_storage::{HasTenant, StoreResult, TenantRead, TenantTx, Tenanted};
 use sea_orm::entity::prelude::*;
-use sea_orm::{IntoActiveModel, QuerySelect, QueryTrait};
+use sea_orm::{IntoActiveModel, QueryTrait};
 
 use crate::keyset::{By, List, Of};
 use crate::shape;
@@ -63,11 +63,17 @@ impl Unread {
     }
 }
 
-/// Counts by class the machines that said something.
-pub async fn machines(read: &TenantRead) -> StoreResult<HashMap<i16, i64>> {
-    let of = Entity::of(read).select_only().column(Column::AssetClass);
-    let of = of.column_as(Column::MachineId.count(), "machines").group_by(Column::AssetClass);
-    Ok(of.into_tuple().all(read).await?.into_iter().collect())
+/// Finds the machines between two that said something of a class.
+pub async fn between(read: &TenantRead, class: i16, from: Uuid, to: Uuid) -> StoreResult<Vec<Uuid>> {
+    let of = Entity::of(read).filter(Column::AssetClass.eq(class)).filter(Column::MachineId.between(from, to));
+    Ok(of.all(read).await?.into_iter().map(|row| row.machine_id).collect())
+}
+
+/// Forgets what a machine said of a class.
+pub async fn forget(tx: &TenantTx, machine_id: Uuid, class: i16) -> StoreResult<()> {
+    let of = Entity::delete_of(tx).filter(Column::MachineId.eq(machine_id));
+    of.filter(Column::AssetClass.eq(class)).exec(tx).await?;
+    Ok(())
 }
 
 /// Spells the list of what machines said, of one class or of all.

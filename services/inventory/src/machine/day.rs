@@ -53,6 +53,7 @@ fn number(at: DateTime<Utc>) -> i32 {
 
 /// Counts the machines of every tenant that were not counted yet this day.
 pub async fn count(db: &Db, scope: &SystemScope, now: DateTime<Utc>) -> Result<()> {
+    let mut failed = None;
     for tenant in db.tenants(scope).await? {
         let tenant = scope.tenant(tenant.app_id);
         let counted = async {
@@ -63,11 +64,11 @@ pub async fn count(db: &Db, scope: &SystemScope, now: DateTime<Utc>) -> Result<(
             db.write(&tenant, |tx| async move { put(&tx, row.clone()).await }).await
         };
         match counted.await {
-            Err(error) if !is_closed(error.reason()) => return Err(error),
+            Err(error) if !is_closed(error.reason()) => failed = failed.or(Some(error)),
             _ => {}
         }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 /// Counts the machines of a tenant; none where they were counted this day.

@@ -15,6 +15,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::LockType;
 use sea_orm::{IntoActiveModel, QueryOrder, QuerySelect};
 
+use super::ops::ONLINE;
 use super::{entity, liveness, tag, watch};
 use crate::asset::{remove, snapshot};
 use crate::policy::offline::Rules;
@@ -208,16 +209,16 @@ pub async fn finish(db: &Db, scope: &SystemScope) -> Result<()> {
 }
 
 /// Removes the machines that have been silent for as long as a rule of their tenant says, or the one for all; returns how
-/// many.
+/// many. While no machine of a tenant is heard of, none of it is removed: it may be this service that hears nothing.
 pub async fn retire(db: &Db, scope: &SystemScope, all: Option<NonZeroU16>, now: DateTime<Utc>) -> Result<usize> {
-    let mut retired = 0;
+    let (mut retired, mut failed) = (0, None);
     for tenant in db.tenants(scope).await? {
         match retire_of(db, &scope.tenant(tenant.app_id), all, now, &mut retired).await {
-            Err(error) if !is_closed(error.reason()) => return Err(error),
+            Err(error) if !is_closed(error.reason()) => failed = failed.or(Some(error)),
             _ => {}
         }
     }
-    Ok(retired)
+    failed.map_or(Ok(retired), Err)
 }
 
 async fn retire_of(
@@ -228,17 +229,15 @@ async fn retire_of(
     retired: &mut usize,
 ) -> Result<()> {
     let mut after = Uuid::nil();
-    loop {
-        let ids = db.read(tenant, |read| async move {
-            match Rules::read(&read, all).await?.shortest(now)? {
-                Some(since) => silent(&read, after, since).await,
-                None => Ok(Vec::new()),
-            }
-        });
-        let ids = ids.await?;
-        let (Some(last), ids) = (ids.last().copied(), &ids) else { return Ok(()) };
+    while let Some((last, ids)) = db.read(tenant, |read| async move { silent(&read, all, after, now).await }).await? {
         after = last;
+        if ids.is_empty() {
+            continue;
+        }
+        let ids = &ids;
         let removed = db.write(tenant, |tx| async move {
+            // First the machines: whoever changes their tags meanwhile was before, or waits.
+            super::store::lock_many(&tx, ids).await?;
             let since = Rules::read(&tx, all).await?.silent_since(&tx, ids, now).await?;
             take(&tx, ids, Some(&since), now).await
         });
@@ -247,12 +246,31 @@ async fn retire_of(
         db.feed_grew();
         drain(db, tenant, &removed.machines).await;
     }
+    Ok(())
 }
 
-async fn silent(read: &TenantRead, after: Uuid, since: DateTime<Utc>) -> StoreResult<Vec<Uuid>> {
+/// Finds the next machines that a rule may remove: where to go on, and those among the next silent ones whose rule says so.
+/// None where there are no more, or no rule, or none of the tenant's machines is heard of.
+async fn silent(
+    read: &TenantRead,
+    all: Option<NonZeroU16>,
+    after: Uuid,
+    now: DateTime<Utc>,
+) -> StoreResult<Option<(Uuid, Vec<Uuid>)>> {
+    let rules = Rules::read(read, all).await?;
+    let Some(shortest) = rules.shortest(now)? else { return Ok(None) };
+    let heard = liveness::Entity::of(read).filter(liveness::Column::LastSeenAt.gte(now - ONLINE)).limit(1);
+    if heard.one(read).await?.is_none() {
+        return Ok(None);
+    }
     let of = liveness::Entity::of(read).filter(liveness::Column::MachineId.gt(after));
-    let of = of.filter(liveness::Column::LastSeenAt.lt(since)).order_by_asc(liveness::Column::MachineId);
-    Ok(of.limit(AT_ONCE).all(read).await?.into_iter().map(|l| l.machine_id).collect())
+    let of = of.filter(liveness::Column::LastSeenAt.lt(shortest)).order_by_asc(liveness::Column::MachineId);
+    let rows = of.limit(AT_ONCE).all(read).await?;
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.machine_id).collect();
+    let since = rules.silent_since(read, &ids, now).await?;
+    let is_due = |row: &&liveness::Model| since.get(&row.machine_id).is_some_and(|since| row.last_seen_at < *since);
+    let due = rows.iter().filter(is_due).map(|row| row.machine_id).collect();
+    Ok(ids.last().map(|last| (*last, due)))
 }
 
 /// Says whether a tenant takes no such work any more, or not yet.

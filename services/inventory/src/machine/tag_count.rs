@@ -55,9 +55,9 @@ pub async fn subtract(tx: &TenantTx, fewer: &BTreeMap<&String, u32>) -> StoreRes
     for (number, tags) in by_number {
         for tags in tags.chunks(AT_ONCE) {
             let among = || Column::Tag.is_in(tags.iter().copied());
+            Entity::delete_of(tx).filter(among()).filter(Column::Machines.lte(number)).exec(tx).await?;
             let less = Expr::col(Column::Machines).sub(number);
             Entity::update_of(tx).col_expr(Column::Machines, less).filter(among()).exec(tx).await?;
-            Entity::delete_of(tx).filter(among()).filter(Column::Machines.eq(0)).exec(tx).await?;
         }
     }
     Ok(())

@@ -118,11 +118,22 @@ both! {
         let mut agent = registration(&tenant, "web-1");
         agent.facts.as_mut().unwrap().last_user_login_time = Some(timestamp(noon()));
         assert_eq!(w.register(agent).await.unwrap().machine.unwrap().machine_id, host.id);
+        // Also of a machine of which nothing but that is known.
+        let unread = w.host(&tenant, "web-2").await;
+        for host in [&host, &unread] {
+            w.unread(host, &[], &[(AssetClass::Account, "not read: /home/alice")]).await.unwrap();
+        }
+        let reasons = async || {
+            let request = ListUnreadClassesRequest { app_id: tenant.app_id, ..Default::default() };
+            w.assets.clone().list_unread_classes(request).await.unwrap().into_inner().unread.len()
+        };
+        assert_eq!(reasons().await, 2);
         let off = CollectionSettings { classes: vec![ClassCollection { asset_class: AssetClass::Account.into(), ..Default::default() }] };
         put(w, &tenant, Uuid::now_v7(), (MachineScopeKind::All, &[]), off, 1).await;
         let request = DeleteAssetsRequest { asset_class: AssetClass::Account.into(), switched_off: true, ..of(&tenant) };
         assert_eq!(delete(w, request).await.unwrap().assets, 1);
         assert!(changes().await.is_empty());
+        assert_eq!(reasons().await, 0);
         let get = GetMachineRequest { app_id: tenant.app_id, machine_id: host.id.clone() };
         let machine = w.machines.clone().get_machine(get).await.unwrap().into_inner().machine.unwrap();
         assert_eq!(machine.facts.unwrap().last_user_login_time, None);

@@ -457,6 +457,41 @@ both! {
         assert_eq!(reason(change(&[&one.id, &one.id], &["a"], &[]).await), Reason::DuplicateItem);
     }
 
+    async fn tags_stay_counted_amid_changes_and_removals(w: World) {
+        let tenant = w.tenant().await;
+        let mut ids = Vec::new();
+        for n in 0..12 {
+            ids.push(w.host(&tenant, &format!("web-{n:02}")).await.id);
+        }
+        let word = |n: usize| format!("t{}", n % 5);
+        let (w, ids, app_id) = (&*w, &ids, tenant.app_id);
+        let set = |n: usize| async move {
+            let machines = ids.iter().skip(n).map(|id| tags(id, &[&word(n), &word(n + 1)])).collect();
+            let _ = w.machines.clone().set_tags(SetTagsRequest { app_id, machines }).await;
+        };
+        let change = |n: usize| async move {
+            let (add, remove) = (vec![word(n), word(n + 2)], vec![word(n + 1)]);
+            let machine_ids = ids.iter().rev().skip(n).cloned().collect();
+            let _ = w.machines.clone().change_tags(ChangeTagsRequest { app_id, machine_ids, add, remove }).await;
+        };
+        let delete = |n: usize| async move {
+            let machine_ids = vec![ids[n].clone()];
+            w.machines.clone().delete_machines(DeleteMachinesRequest { app_id, machine_ids, ..Default::default() }).await.unwrap();
+        };
+        futures::join!(set(0), change(1), set(2), change(3), delete(4), set(5), change(6), delete(7));
+        futures::join!(change(0), delete(0), set(1), change(2));
+        let counts = tag_counts(w, &tenant, |_| {}).await;
+        assert!(!counts.is_empty());
+        for (tag, machines) in counts {
+            assert_eq!(names(w, &tenant, |r| r.filter = Some(Filter::Tag(tag.clone()))).await.len() as u64, machines, "{tag}");
+        }
+        for n in 0..5 {
+            let found = names(w, &tenant, |r| r.filter = Some(Filter::Tag(word(n)))).await.len() as u64;
+            let counted = tag_counts(w, &tenant, |r| r.tag = Some(exact(&word(n)))).await;
+            assert_eq!(counted.first().map_or(0, |(_, machines)| *machines), found);
+        }
+    }
+
     async fn machines_are_found_by_ids_and_by_any_address(w: World) {
         let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
         let mut hosts = Vec::new();
