@@ -159,11 +159,11 @@ impl Instance {
         let version = owner.and_then(|owner| owner.version.as_deref()).map(|whole| version::upstream(whole).to_owned());
         let version = version.or_else(|| {
             // The running program itself, also where its file was replaced since; of a container by its own root, as
-            // the link would be followed in the host's.
+            // the link would be followed in the host's. In another tree the link cannot be followed.
             let running = format!("/proc/{}/exe", process.pid);
             let binary = match (&loaded, &exe) {
                 (Some(path), _) => (&view, path),
-                (None, Some(path)) if is_foreign => (&view, path),
+                (None, Some(path)) if is_foreign || !(root.is_host() || process.exe_deleted) => (&view, path),
                 _ => (root, &running),
             };
             let place = version::Place {
@@ -246,7 +246,7 @@ impl Instance {
 pub(crate) fn view(root: &Root, pid: u32) -> Option<Root> {
     let own = root.resolve(&format!("/proc/{pid}")).ok()?.join("root");
     let (theirs, ours) = (std::fs::metadata(own.join(".")).ok()?, root.metadata("/").ok()?);
-    (theirs.is_dir() && (theirs.dev(), theirs.ino()) != (ours.dev(), ours.ino())).then(|| Root::new(own))
+    (theirs.is_dir() && (theirs.dev(), theirs.ino()) != (ours.dev(), ours.ino())).then(|| Root::of_process(own))
 }
 
 /// The arguments; those of a process that put a title in their place are taken out of it.
