@@ -1,7 +1,7 @@
 //! What runs in containers, beside the same on the host and in other containers.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileExt, symlink};
 use std::process::{Command, Stdio};
 
 use cwpp_collector::class::{Class, ClassSnapshot, Item};
@@ -233,9 +233,10 @@ fn archives_of_containers_are_read_once_each_through_their_own_root() {
         holds(pid, 4, "/opt/app.jar");
     }
     holds(20, 5, "/images/fat.jar");
-    // More than is read of all of them.
+    // More than is read of all of them, but an archive: known by its name, not by its hash.
     holds(30, 5, "/huge.jar");
-    fs::File::create(host.path().join("proc/30/root/huge.jar")).unwrap().set_len(3 << 30).unwrap();
+    let (huge, bytes) = (fs::File::create(host.path().join("proc/30/root/huge.jar")).unwrap(), jar("huge"));
+    huge.write_all_at(&bytes, (2 << 30) - bytes.len() as u64).unwrap();
     // The second process of the container sees the same tree, the service the host's.
     symlink("../20/root", host.path().join("proc/21/root")).unwrap();
     symlink("../..", host.path().join("proc/40/root")).unwrap();
@@ -254,9 +255,12 @@ fn archives_of_containers_are_read_once_each_through_their_own_root() {
         (Some(one.clone()), fat("fat", &[20])),
         (Some(one.clone()), fat("lib", &[])),
         (Some(one), app("one", &[20, 21])),
+        (Some(two.clone()), ("/huge.jar".to_owned(), "huge".to_owned(), vec![30])),
         (Some(two), app("two", &[30])),
     ];
     assert_eq!(found, expected);
+    let is_hashed = |item: &Item| matches!(item, Item::JarPackage(jar) if jar.sha256.is_some());
+    assert_eq!(snapshot.items.iter().map(is_hashed).collect::<Vec<_>>(), [true, true, true, true, false, true]);
     fs::write(host.path().join("proc/30/root/opt/app.jar"), "broken").unwrap();
     let skipped = host.read(Class::JarPackage).skipped;
     assert_eq!(skipped[0].source, format!("container {}: /opt/app.jar", boxes().0[1]));

@@ -1,8 +1,10 @@
 //! A zip archive on the disk, in memory or inside another, read in bounded pieces.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
+use std::rc::Rc;
 
 use flate2::read::DeflateDecoder;
 use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ReaderAt, ZipArchive, ZipArchiveEntryWayfinder, ZipLocator};
@@ -18,10 +20,39 @@ const MEMORY_CAP: u64 = 24 << 20;
 /// Inner archives, and artifacts that were packed in without their archive, of one file.
 pub(super) const INNER_CAP: usize = 5_000;
 
+/// What may still be read of files.
+#[derive(Debug)]
+pub(super) struct Left {
+    bytes: Cell<u64>,
+    is_short: Cell<bool>,
+}
+
+impl Left {
+    pub(super) fn new(bytes: u64) -> Rc<Self> {
+        Rc::new(Left { bytes: Cell::new(bytes), is_short: Cell::new(false) })
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// True when more was asked for than there was.
+    pub(super) fn is_short(&self) -> bool {
+        self.is_short.get()
+    }
+
+    /// What is left after so much.
+    fn after(&self, bytes: u64) -> io::Result<u64> {
+        let rest = self.bytes.get().checked_sub(bytes);
+        self.is_short.set(self.is_short.get() || rest.is_none());
+        rest.ok_or_else(|| io::Error::other("more than is read of archives"))
+    }
+}
+
 /// Where the bytes of an archive are.
 #[derive(Debug)]
 pub(super) enum Bytes {
-    File(File),
+    File(File, Rc<Left>),
     Memory(Vec<u8>),
 }
 
@@ -36,7 +67,7 @@ pub(super) struct Part<'a> {
 impl<'a> Part<'a> {
     pub(super) fn whole(bytes: &'a Bytes) -> io::Result<Self> {
         let length = match bytes {
-            Bytes::File(file) => file.metadata()?.len(),
+            Bytes::File(file, _) => file.metadata()?.len(),
             Bytes::Memory(bytes) => bytes.len() as u64,
         };
         Ok(Part { bytes, start: 0, length })
@@ -46,7 +77,11 @@ impl<'a> Part<'a> {
         self.length
     }
 
+    /// Of a file it is begun only if all of it may be read: a smaller one may still find room.
     pub(super) fn sha256(&self) -> io::Result<[u8; 32]> {
+        if let Bytes::File(_, left) = self.bytes {
+            left.after(self.length)?;
+        }
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; 64 << 10];
         let mut at = 0;
@@ -68,7 +103,13 @@ impl ReaderAt for Part<'_> {
         let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
         let buffer = &mut buffer[..wanted];
         match self.bytes {
-            Bytes::File(file) => file.read_at(buffer, self.start + offset),
+            // What is really read counts, whatever was said to be there before.
+            Bytes::File(file, left) => {
+                let rest = left.after(wanted as u64)?;
+                let read = file.read_at(buffer, self.start + offset)?;
+                left.bytes.set(rest + (wanted - read) as u64);
+                Ok(read)
+            }
             Bytes::Memory(bytes) => {
                 let from = usize::try_from(self.start + offset).unwrap_or(usize::MAX).min(bytes.len());
                 let read = wanted.min(bytes.len() - from);
@@ -241,5 +282,41 @@ impl Contents {
         } else {
             self.cut = Some("more inner archives than are looked at");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek as _, SeekFrom};
+
+    use rawzip::ZipArchiveWriter;
+
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_charged_and_a_hash_is_begun_only_where_there_is_enough() {
+        let mut file = tempfile::tempfile().unwrap();
+        // An archive behind a mebibyte of nothing.
+        file.seek(SeekFrom::Start(1 << 20)).unwrap();
+        let mut zip = ZipArchiveWriter::new(&mut file);
+        let (mut entry, config) = zip.new_file("a").compression_method(CompressionMethod::STORE).start().unwrap();
+        let (_, descriptor) = config.wrap(&mut entry).finish().unwrap();
+        entry.finish(descriptor).unwrap();
+        zip.finish().unwrap();
+        let (length, first) = (file.metadata().unwrap().len(), Left::new(400 << 10));
+        let bytes = Bytes::File(file.try_clone().unwrap(), Rc::clone(&first));
+        let part = Part::whole(&bytes).unwrap();
+        Archive::open(part).and_then(|archive| archive.contents()).unwrap();
+        let before = first.bytes();
+        assert!(before < 400 << 10 && !first.is_short());
+        assert!(part.sha256().is_err());
+        assert_eq!((first.bytes(), first.is_short()), (before, true));
+        // Grown since: the length that was seen first holds, and what is read is charged.
+        let second = Left::new(8 << 20);
+        let bytes = Bytes::File(file.try_clone().unwrap(), Rc::clone(&second));
+        let part = Part::whole(&bytes).unwrap();
+        file.set_len(1 << 30).unwrap();
+        assert!(part.sha256().is_ok());
+        assert_eq!((second.bytes(), second.is_short()), ((8 << 20) - length, false));
     }
 }

@@ -7,13 +7,16 @@ mod archive;
 mod meta;
 mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use self::archive::{Archive, Budget, Bytes, Contents, Inner, Part};
+use self::archive::{Archive, Budget, Bytes, Contents, Inner, Left, Part};
 use self::meta::{Manifest, Pom};
 use super::{Class, ClassSnapshot, ITEM_CAP, Item, Outcome, purl};
 use crate::Host;
@@ -28,6 +31,10 @@ const DEPTH_CAP: usize = 3;
 const UNREAD_CAP: usize = 20;
 /// Longer files are not hashed: a report waits for no disk image.
 const HASH_CAP: u64 = 2 << 30;
+/// So much is read of all archives of containers together, of each container its share of what those before it left; and of
+/// an archive of which only the names inside are wanted.
+const CONTAINERS_CAP: u64 = 2 << 30;
+const NAMES_CAP: u64 = 256 << 20;
 const MANIFEST_CAP: u64 = 256 << 10;
 const POM_CAP: u64 = 16 << 10;
 
@@ -102,13 +109,25 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
     snapshot.unread_sources.extend(host.unseen());
     let processes = host.processes().ok();
     let mut archives = processes.map(|all| walk::loaded(root, all, &mut snapshot)).unwrap_or_default();
-    for (path, real) in files {
-        archives.entry((None, path)).or_default().files.insert(0, real);
+    for path in files {
+        archives.entry((None, path)).or_default().ways.insert(0, root.clone());
     }
     let mut jars = Jars { snapshot, found: BTreeMap::new(), total: 0 };
+    let containers: BTreeSet<String> = archives.keys().filter_map(|(container, _)| container.clone()).collect();
+    let mut shares = Shares { left: CONTAINERS_CAP, containers: containers.len() as u64, is_over: false };
     // The host's own come first: no container pushes them out.
-    for ((container, path), held) in archives {
-        jars.file(container.as_deref(), &path, held);
+    let (mut container, mut left): (Option<String>, Rc<Left>) = (None, Left::new(u64::MAX));
+    for ((of, path), held) in archives {
+        if of != container {
+            let before = container.is_some().then_some(&*left);
+            (left, container) = (shares.next(before), of);
+        }
+        jars.file(container.as_deref(), &path, held, &left);
+    }
+    if (shares.is_over || left.is_short())
+        && !jars.snapshot.unread_sources.iter().any(|source| source == walk::TOO_MUCH)
+    {
+        jars.snapshot.unread_sources.push(walk::TOO_MUCH.to_owned());
     }
     let Jars { mut snapshot, found, total } = jars;
     snapshot.fill(found.into_values().map(|jar| Item::JarPackage(Box::new(jar))).collect());
@@ -116,6 +135,26 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
         snapshot.outcome = Outcome::Truncated { total };
     }
     snapshot
+}
+
+/// What may still be read of containers' archives.
+struct Shares {
+    left: u64,
+    /// How many have not had their share.
+    containers: u64,
+    is_over: bool,
+}
+
+impl Shares {
+    /// The share of the next container; of the one before it, if any, so much is left.
+    fn next(&mut self, before: Option<&Left>) -> Rc<Left> {
+        self.is_over |= before.is_some_and(Left::is_short);
+        self.left += before.map_or(0, Left::bytes);
+        let share = self.left / self.containers.max(1);
+        self.containers = self.containers.saturating_sub(1);
+        self.left -= share;
+        Left::new(share)
+    }
 }
 
 struct Jars {
@@ -137,27 +176,25 @@ struct Place<'a> {
 }
 
 impl Jars {
-    fn file(&mut self, container: Option<&str>, path: &[u8], held: walk::Held) {
+    fn file(&mut self, container: Option<&str>, path: &[u8], held: walk::Held, left: &Rc<Left>) {
         let source = source(container, path);
-        let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
-        let mut opened = Err(missing());
-        for way in &held.files {
-            opened = open(way).and_then(|file| file.map(Bytes::File).ok_or_else(missing));
+        let mut opened = Err(std::io::ErrorKind::NotFound.into());
+        for way in &held.ways {
+            opened = way.open_bytes(Path::new(OsStr::from_bytes(path)));
             if opened.is_ok() {
                 break;
             }
         }
         let bytes = match opened {
-            Ok(bytes) => bytes,
+            Ok(file) => Bytes::File(file, Rc::clone(left)),
             // Gone since it was listed.
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return,
             Err(e) => return self.snapshot.skip(&source, 0, &e.to_string()),
         };
         let place = Place { container, path, inner: Vec::new(), depth: 0, outer: None };
-        let scanned = Part::whole(&bytes).map_err(|e| e.to_string()).and_then(|part| {
-            let hash = if part.length() <= HASH_CAP { part.sha256().ok() } else { None };
-            self.archive(part, hash, &place, held.processes, &mut Budget::new())
-        });
+        let scanned = Part::whole(&bytes)
+            .map_err(|e| e.to_string())
+            .and_then(|part| self.archive(part, &place, held.processes, &mut Budget::new()));
         if let Err(reason) = scanned {
             self.snapshot.skip(&source, 0, &reason);
         }
@@ -167,7 +204,6 @@ impl Jars {
     fn archive(
         &mut self,
         part: Part<'_>,
-        hash: Option<[u8; 32]>,
         place: &Place<'_>,
         processes: Vec<JarProcess>,
         budget: &mut Budget,
@@ -189,6 +225,8 @@ impl Jars {
         let own = meta::own_pom(file, &poms);
         let identity = meta::identity(file, own, &manifest);
         let kind = kind(place, file, manifest.main_class);
+        // Only what is an archive is read as a whole.
+        let hash = if part.length() <= HASH_CAP { part.sha256().ok() } else { None };
         self.add(place, &place.inner, identity, hash, kind, Some(manifest.main_class), processes);
         for (name, pom) in poms.iter().filter(|(_, pom)| own != Some(pom)) {
             if budget.inner == 0 {
@@ -228,11 +266,11 @@ impl Jars {
                 outer: Some(kind),
             };
             let scanned = match archive.inner(found, budget) {
-                Ok(Inner::Stored(part)) => self.archive(part, part.sha256().ok(), &inner, Vec::new(), budget),
+                Ok(Inner::Stored(part)) => self.archive(part, &inner, Vec::new(), budget),
                 Ok(Inner::Inflated(bytes)) => {
                     let scanned = Part::whole(&bytes)
                         .map_err(|e| e.to_string())
-                        .and_then(|part| self.archive(part, part.sha256().ok(), &inner, Vec::new(), budget));
+                        .and_then(|part| self.archive(part, &inner, Vec::new(), budget));
                     if let Bytes::Memory(bytes) = bytes {
                         budget.give_back(bytes.len());
                     }
@@ -313,17 +351,9 @@ fn source(container: Option<&str>, path: &[u8]) -> String {
 
 /// The names of the archives in an archive, as its own table has them; nothing is inflated.
 pub(super) fn inner_names(file: File) -> Result<Vec<Vec<u8>>, String> {
-    let bytes = Bytes::File(file);
+    let bytes = Bytes::File(file, Left::new(NAMES_CAP));
     let archive = Archive::open(Part::whole(&bytes).map_err(|e| e.to_string())?)?;
     Ok(archive.contents()?.archives.into_iter().map(|found| found.name).collect())
-}
-
-/// Opens a regular file; none for anything else.
-fn open(path: &Path) -> std::io::Result<Option<std::fs::File>> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let file = std::fs::OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
-    Ok(file.metadata()?.is_file().then_some(file))
 }
 
 fn join(outer: &[u8], inner: &[u8]) -> Vec<u8> {
@@ -354,4 +384,30 @@ fn kind(place: &Place<'_>, file: &[u8], has_main: bool) -> JarKind {
         return JarKind::WebService;
     }
     JarKind::Other
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_has_its_share_and_what_those_before_it_left() {
+        let mut shares = Shares { left: 90, containers: 3, is_over: false };
+        let first = shares.next(None);
+        let second = shares.next(Some(&Left::new(10)));
+        assert_eq!((first.bytes(), second.bytes(), shares.next(Some(&second)).bytes()), (30, 35, 70));
+        assert!(!shares.is_over);
+    }
+
+    #[test]
+    fn what_is_no_archive_is_not_read_as_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::File::create(folder.path().join("a.jar")).unwrap().set_len(1 << 30).unwrap();
+        let mut jars = Jars { snapshot: ClassSnapshot::new(Class::JarPackage), found: BTreeMap::new(), total: 0 };
+        let held = walk::Held { ways: vec![crate::Root::new(folder.path())], processes: Vec::new() };
+        let left = Left::new(1 << 40);
+        jars.file(None, b"/a.jar", held, &left);
+        assert!((1 << 40) - left.bytes() < 4 << 20, "{}", left.bytes());
+        assert_eq!((jars.found.len(), jars.snapshot.skipped_count), (0, 1));
+    }
 }

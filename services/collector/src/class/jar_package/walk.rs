@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
 
 use walkdir::WalkDir;
 
@@ -38,20 +37,28 @@ const OTHER_SYSTEMS: [&str; 8] = ["docker", "containerd", "containers", "kubelet
 const CACHES: [&str; 8] = [".git", ".m2", ".gradle", ".ivy2", ".cache", ".cargo", ".rustup", "node_modules"];
 const DEPTH_CAP: usize = 24;
 const ENTRY_CAP: usize = 2_000_000;
-/// Archives that are opened.
+/// Archives that are opened: of the folders, of what the host's processes hold, of what those of containers do.
 const FILE_CAP: usize = 100_000;
+/// Bytes of the paths of archives that processes hold: of the host's, of all containers', of one process's.
+const PATHS_CAP: usize = 16 << 20;
+const HELD_CAP: usize = 4 << 20;
+/// So many archives, and bytes of their paths, each container may have.
+const SHARE: (usize, usize) = (1_000, 96 << 10);
+/// Descriptors of a process that are looked at.
+const DESCRIPTORS_CAP: usize = 100_000;
 /// Ways to an archive that are tried.
 const WAYS_CAP: usize = 4;
-/// So much is read of all archives of containers together.
-const CONTAINERS_CAP: u64 = 2 << 30;
+/// What is told where containers have more archives than are looked at.
+pub(super) const TOO_MUCH: &str = "archives of containers (too many, or too large together)";
+const TOO_MANY: &str = "archives that processes hold (too many)";
 /// Processes of one archive that are named.
 const PROCESS_CAP: usize = 64;
 const NAME_CAP: usize = 255;
 /// No table of mappings is read beyond this.
 const MAPS_CAP: usize = 16 << 20;
 
-/// The archives, by their path as seen from the root.
-pub(super) type Files = BTreeMap<Vec<u8>, PathBuf>;
+/// The archives' paths as seen from the root.
+pub(super) type Files = BTreeSet<Vec<u8>>;
 /// An archive by its container, none on the host itself, and its path as seen in there.
 pub(super) type Key = (Option<String>, Vec<u8>);
 /// The archives that processes hold.
@@ -60,8 +67,8 @@ pub(super) type Loaded = BTreeMap<Key, Held>;
 /// An archive that processes hold.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// The ways to it, by the first processes: one may have ended since.
-    pub(super) files: Vec<PathBuf>,
+    /// The file trees that it is seen in, by the first processes: one may have ended since.
+    pub(super) ways: Vec<Root>,
     pub(super) processes: Vec<JarProcess>,
 }
 
@@ -94,7 +101,7 @@ pub(super) fn files(root: &Root, snapshot: &mut ClassSnapshot) -> Files {
                     let mut path = start.as_bytes().to_vec();
                     path.push(b'/');
                     path.extend_from_slice(inside.as_os_str().as_bytes());
-                    files.insert(path, entry.into_path());
+                    files.insert(path);
                 }
                 // A folder that is not ours to read is named; one that went away since is not.
                 Err(e) if e.io_error().is_some_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied) => {
@@ -114,13 +121,17 @@ pub(super) fn files(root: &Root, snapshot: &mut ClassSnapshot) -> Files {
 /// The archives that processes hold, those of containers through the process's own root. A process that ends while it
 /// is looked at is none.
 pub(super) fn loaded(root: &Root, processes: &Processes, snapshot: &mut ClassSnapshot) -> Loaded {
-    let mut loaded = Loaded::new();
+    let containers: BTreeSet<_> =
+        processes.iter().filter_map(|process| Some(&process.container.as_ref()?.id)).collect();
+    let many = containers.len().max(1);
+    let share = ((FILE_CAP / many).max(SHARE.0), (PATHS_CAP / many).max(SHARE.1));
+    let mut kept: BTreeMap<Option<String>, Kept> = BTreeMap::new();
     // The first process sees the host's mounts, the collector perhaps its pod's.
     let own = link(root, "/proc/1/ns/mnt").or_else(|| link(root, "/proc/self/ns/mnt"));
-    let (mut bytes, mut count) = (0_u64, 0);
-    let (mut is_apart, mut is_over) = (false, false);
+    let (mut is_apart, mut is_cut) = (false, false);
     for process in processes.iter().filter(|process| !process.is_kernel) {
-        let held = held(root, process);
+        let (held, more) = held(root, process);
+        is_cut |= more;
         if held.is_empty() {
             continue;
         }
@@ -128,57 +139,103 @@ pub(super) fn loaded(root: &Root, processes: &Processes, snapshot: &mut ClassSna
         let seen = Seen::by(root, process, own.as_ref().zip(namespace.as_ref()).map(|(own, other)| own == other));
         let name = Fields::default().text("", &process.name, NAME_CAP);
         for path in held.into_iter().filter(|path| path.starts_with(b"/")) {
-            let Some((container, file)) = seen.find(root, &path) else {
+            let Some((container, way)) = seen.find(root, &path) else {
                 // What ended meanwhile has no tree any more.
                 is_apart |= matches!(&seen, Seen::Apart(view) if view.metadata("/").is_ok());
                 continue;
             };
-            let size = file.as_ref().and_then(|file| std::fs::metadata(file).ok()).map_or(0, |about| about.len());
-            let key = (container, path);
-            if key.0.is_some() && !loaded.contains_key(&key) {
-                let whole = bytes.saturating_add(size);
-                if whole > CONTAINERS_CAP || count >= FILE_CAP {
-                    // A smaller one may still find room.
-                    is_over = true;
-                    continue;
-                }
-                (bytes, count) = (whole, count + 1);
-            }
-            let held: &mut Held = loaded.entry(key).or_default();
-            if let Some(file) = file
-                && held.files.len() < WAYS_CAP
-                && !held.files.contains(&file)
-            {
-                held.files.push(file);
+            let most = if container.is_some() { share } else { (FILE_CAP, PATHS_CAP) };
+            let kept = kept.entry(container).or_insert_with(|| Kept::new(most));
+            let Some(held) = kept.take(path) else { continue };
+            if held.ways.len() < WAYS_CAP && !held.ways.contains(way) {
+                held.ways.push(way.clone());
             }
             if held.processes.len() < PROCESS_CAP {
                 held.processes.push(JarProcess { pid: process.pid, name: name.clone() });
             }
         }
     }
+    is_cut |= kept.get(&None).is_some_and(|kept| kept.end.is_some());
+    let is_over = kept.iter().any(|(container, kept)| container.is_some() && kept.end.is_some());
     if is_apart {
         snapshot.unread_sources.push("archives in file trees of their own that are no container's".to_owned());
     }
-    if is_over {
-        snapshot.unread_sources.push("archives of containers (too many, or too large together)".to_owned());
+    if is_cut {
+        snapshot.unread_sources.push(TOO_MANY.to_owned());
     }
-    loaded
+    if is_over {
+        snapshot.unread_sources.push(TOO_MUCH.to_owned());
+    }
+    let all = kept.into_iter().flat_map(|(container, kept)| {
+        kept.archives.into_iter().map(move |(path, held)| ((container.clone(), path), held))
+    });
+    all.collect()
 }
 
-/// The archives that a process holds open or mapped, as the kernel names them.
-fn held(root: &Root, process: &Process) -> BTreeSet<Vec<u8>> {
+/// The archives of the host or of a container: the first by path that find room, in whatever order they come.
+#[derive(Debug)]
+struct Kept {
+    archives: BTreeMap<Vec<u8>, Held>,
+    bytes: usize,
+    /// How many archives, and bytes of their paths, find room.
+    most: (usize, usize),
+    /// The first path that found none: it and all behind it are left out.
+    end: Option<Vec<u8>>,
+}
+
+impl Kept {
+    fn new(most: (usize, usize)) -> Self {
+        Kept { archives: BTreeMap::new(), bytes: 0, most, end: None }
+    }
+
+    /// The archive of a path; none where it finds no room.
+    fn take(&mut self, path: Vec<u8>) -> Option<&mut Held> {
+        if self.end.as_ref().is_some_and(|end| path >= *end) {
+            return None;
+        }
+        if !self.archives.contains_key(&path) {
+            self.bytes += path.len();
+            self.archives.insert(path.clone(), Held::default());
+            while self.archives.len() > self.most.0 || self.bytes > self.most.1 {
+                let (last, _) = self.archives.pop_last()?;
+                self.bytes -= last.len();
+                self.end = Some(last);
+            }
+        }
+        self.archives.get_mut(&path)
+    }
+}
+
+/// The archives that a process holds open or mapped, as the kernel names them, and whether there are more.
+fn held(root: &Root, process: &Process) -> (BTreeSet<Vec<u8>>, bool) {
     let directory = format!("/proc/{}", process.pid);
-    let mut held = BTreeSet::new();
-    for descriptor in root.list(&format!("{directory}/fd")).unwrap_or_default() {
-        held.extend(link(root, &format!("{directory}/fd/{descriptor}")).filter(|path| is_archive(path)));
+    let (mut held, mut bytes) = (BTreeSet::new(), 0);
+    let mut hold = |path: Vec<u8>| {
+        let has_room = bytes + path.len() <= HELD_CAP;
+        if has_room && !held.contains(&path) {
+            bytes += path.len();
+            held.insert(path);
+        }
+        has_room
+    };
+    let (descriptors, mut more) = root.list_head(&format!("{directory}/fd"), DESCRIPTORS_CAP).unwrap_or_default();
+    let mut holds_some = false;
+    for descriptor in descriptors {
+        if let Some(path) = link(root, &format!("{directory}/fd/{descriptor}")).filter(|path| is_archive(path)) {
+            holds_some = true;
+            more |= !hold(path);
+        }
     }
     // Old virtual machines map the archives of their own library and close them.
-    if !held.is_empty() || process.exe_name() == Some(b"java") {
-        let (maps, _) = root.read_head(&format!("{directory}/maps"), MAPS_CAP).unwrap_or_default();
+    if holds_some || process.exe_name() == Some(b"java") {
+        let (maps, cut) = root.read_head(&format!("{directory}/maps"), MAPS_CAP).unwrap_or_default();
         let paths = text::lines(&maps).filter_map(|(_, line)| line.splitn(6, |&byte| byte == b' ').nth(5));
-        held.extend(paths.map(<[u8]>::trim_ascii_start).filter(|path| is_archive(path)).map(<[u8]>::to_vec));
+        for path in paths.map(<[u8]>::trim_ascii_start).filter(|path| is_archive(path)) {
+            more |= !hold(path.to_vec());
+        }
+        more |= cut;
     }
-    held
+    (held, more)
 }
 
 /// Whose files a process sees by its paths.
@@ -194,7 +251,7 @@ enum Seen {
 impl Seen {
     /// `shares_mounts` tells whether the process sees the host's mounts, where that is known.
     fn by(root: &Root, process: &Process, shares_mounts: Option<bool>) -> Self {
-        let own = || root.resolve(&format!("/proc/{}", process.pid)).map(|path| Root::new(path.join("root")));
+        let own = || root.resolve(&format!("/proc/{}", process.pid)).map(|path| Root::of_process(path.join("root")));
         match (&process.container, shares_mounts) {
             (_, Some(true)) | (None, None) => Seen::Host,
             (Some(container), _) if let Some(view) = view(root, process.pid) => {
@@ -204,19 +261,17 @@ impl Seen {
         }
     }
 
-    /// The container of an archive that is seen by this path, and the way to it if the path is text; none where it is
+    /// The container of an archive that is seen by this path, and the file tree that it is seen in; none where it is
     /// nobody's that can be named.
-    fn find(&self, root: &Root, path: &[u8]) -> Option<(Option<String>, Option<PathBuf>)> {
-        let path = std::str::from_utf8(path);
-        let way = |root: &Root| path.ok().and_then(|path| root.resolve(path).ok());
+    fn find<'a>(&'a self, root: &'a Root, path: &[u8]) -> Option<(Option<String>, &'a Root)> {
         match self {
-            Seen::Host => Some((None, way(root))),
-            Seen::Container(id, view) => Some((Some(id.clone()), way(view))),
+            Seen::Host => Some((None, root)),
+            Seen::Container(id, view) => Some((Some(id.clone()), view)),
             Seen::Apart(view) => {
-                let path = path.ok()?;
+                let path = std::str::from_utf8(path).ok()?;
                 let (theirs, ours) = (view.metadata(path).ok()?, root.metadata(path).ok()?);
                 let is_hosts = (theirs.dev(), theirs.ino()) == (ours.dev(), ours.ino());
-                is_hosts.then(|| (None, way(root)))
+                is_hosts.then_some((None, root))
             }
         }
     }
@@ -224,4 +279,24 @@ impl Seen {
 
 fn link(root: &Root, path: &str) -> Option<Vec<u8>> {
     root.read_link(path).ok().map(|target| target.into_os_string().into_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_archives_that_find_room_are_the_same_in_whatever_order_they_come() {
+        let paths: Vec<Vec<u8>> = (0..40_usize).map(|n| format!("/{n:02}{}", "x".repeat(n * 7 % 20)).into()).collect();
+        for most in [(10, 1_000), (1_000, 120), (1_000, 1)] {
+            let kept = |step: usize| {
+                let mut kept = Kept::new(most);
+                (0..paths.len()).for_each(|n| _ = kept.take(paths[n * step % paths.len()].clone()));
+                kept.archives.into_keys().collect::<Vec<_>>()
+            };
+            let first = kept(1);
+            assert!(first.len() < paths.len() && paths.starts_with(&first), "{first:?}");
+            assert!([3, 7, 39].into_iter().all(|step| kept(step) == first));
+        }
+    }
 }
