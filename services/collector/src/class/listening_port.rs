@@ -7,6 +7,7 @@
 //! executables, with the process that is the oldest; as an ordinary user the processes of others keep their open files
 //! to themselves, and such a port stands without a process.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -99,7 +100,8 @@ struct Socket {
     address: IpAddr,
     port: u16,
     inode: u64,
-    own_network: bool,
+    /// The place of its network among those that were found; 0 is the host's.
+    network: usize,
 }
 
 pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
@@ -117,7 +119,7 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
     let inodes: HashSet<u64> = sockets.iter().map(|socket| socket.inode).filter(|&inode| inode != 0).collect();
     let holders = holders(host, &inodes, &mut snapshot);
     let described = describe(host, &holders);
-    let mut ports = BTreeMap::new();
+    let mut ports: BTreeMap<_, (usize, ListeningPort)> = BTreeMap::new();
     for socket in &sockets {
         let holding = holders.get(&socket.inode).map_or(&[][..], Vec::as_slice);
         let described = holding.iter().filter_map(|process| described.get(&process.pid));
@@ -128,17 +130,29 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
         for port in found {
             // The holders come oldest first; of one executable the first stays.
             let container = port.container_id.clone().filter(|_| port.own_network);
-            let key = (port.protocol, port.bind_address, port.port, port.process_path.clone(), container);
-            ports.entry(key).or_insert(port);
+            // The host's own come first: no container pushes them out.
+            let listens = (port.protocol, port.bind_address, port.port);
+            let key = (port.own_network, listens, port.process_path.clone(), container);
+            match ports.entry(key) {
+                Entry::Vacant(entry) => _ = entry.insert((socket.network, port)),
+                Entry::Occupied(entry) if entry.get().0 != socket.network => {
+                    snapshot.skip(
+                        "/proc/*/net",
+                        0,
+                        "the port of another network without a container stands there before",
+                    );
+                }
+                Entry::Occupied(_) => {}
+            }
         }
     }
-    snapshot.fill(ports.into_values().map(|port| Item::ListeningPort(Box::new(port))).collect());
+    snapshot.fill(ports.into_values().map(|(_, port)| Item::ListeningPort(Box::new(port))).collect());
     snapshot
 }
 
 /// Reads the tables of the host's own network. The first process lives in it, the collector perhaps in its pod's.
 fn of_host(root: &Root, snapshot: &mut ClassSnapshot) -> Result<Vec<Socket>, ReadError> {
-    sockets(root, &["/proc/1/net", "/proc/net"], false, snapshot)
+    sockets(root, &["/proc/1/net", "/proc/net"], 0, snapshot)
 }
 
 /// Reads the tables of all other networks.
@@ -151,7 +165,7 @@ fn of_others(host: &Host<'_>, snapshot: &mut ClassSnapshot) -> Vec<Socket> {
         let Some(network) = network(&process.pid.to_string()).filter(|network| !seen.contains(network)) else {
             continue;
         };
-        match sockets(host.root(), &[&format!("/proc/{}/net", process.pid)], true, snapshot) {
+        match sockets(host.root(), &[&format!("/proc/{}/net", process.pid)], seen.len(), snapshot) {
             Ok(sockets) => found.extend(sockets),
             // Ended meanwhile: another process may be in the same one.
             Err(e) if e.is_missing() => continue,
@@ -167,7 +181,7 @@ fn of_others(host: &Host<'_>, snapshot: &mut ClassSnapshot) -> Vec<Socket> {
 fn sockets(
     root: &Root,
     folders: &[&str],
-    own_network: bool,
+    network: usize,
     snapshot: &mut ClassSnapshot,
 ) -> Result<Vec<Socket>, ReadError> {
     let mut sockets = Vec::new();
@@ -190,7 +204,7 @@ fn sockets(
         for (number, line) in text::lines(&bytes).skip(1).filter(|(_, line)| !line.trim_ascii().is_empty()) {
             match socket(line, protocol) {
                 None => snapshot.skip(&path, number, "malformed"),
-                Some((socket, found)) if found == state => sockets.push(Socket { own_network, ..socket }),
+                Some((socket, found)) if found == state => sockets.push(Socket { network, ..socket }),
                 Some(_) => {}
             }
         }
@@ -207,7 +221,7 @@ fn socket(line: &[u8], protocol: TransportProtocol) -> Option<(Socket, u8)> {
         address: address_of(address)?,
         port: u16::from_str_radix(port, 16).ok()?,
         inode: words.get(9)?.parse().ok()?,
-        own_network: false,
+        network: 0,
     };
     Some((socket, u8::from_str_radix(words.get(3)?, 16).ok()?))
 }
@@ -308,7 +322,7 @@ fn bare(socket: &Socket) -> ListeningPort {
         container_id: None,
         sha256: None,
         terminal: None,
-        own_network: socket.own_network,
+        own_network: socket.network > 0,
         escaped: false,
         truncated: Vec::new(),
     }

@@ -253,12 +253,50 @@ fn ports_in_networks_of_their_own_are_found_by_container() {
     let wanted = [
         (22, Some(1), false, None),
         (80, Some(9), false, Some(one.clone())),
-        (8080, Some(30), true, Some(one.clone())),
-        (8080, Some(40), true, Some(two)),
-        (80, Some(9), false, Some(one)),
+        (80, Some(9), false, Some(one.clone())),
         (53, None, false, None),
+        (8080, Some(30), true, Some(one)),
+        (8080, Some(40), true, Some(two)),
     ];
     assert_eq!(told, wanted);
+}
+
+#[test]
+fn a_network_of_its_own_without_a_container_is_told_from_the_hosts() {
+    let any = word([0, 0, 0, 0]);
+    let web = Fake { name: b"web", args: &[b"web"], exe: Some("/app/web"), ..Fake::default() };
+    let http = |inode: u64| table(&[line(&format!("{any}:0050"), "0A", inode)]);
+    let mut host = tree().process(&Fake { sockets: &[11], network: Some(1), ..web.clone() });
+    for (pid, inode) in [(30, [31]), (40, [41])] {
+        host = host
+            .with(&format!("proc/{pid}/net/tcp"), http(inode[0]))
+            .with(&format!("proc/{pid}/net/udp"), table(&[]))
+            .process(&Fake { pid, sockets: &inode, network: Some(pid.into()), ..web.clone() });
+    }
+    let snapshot = host.read(Class::ListeningPort);
+    let found = ports(&snapshot).into_iter().filter(|port| port.port == 80 && port.bind_address.is_ipv4());
+    let told: Vec<_> = found.map(|port| (port.pid, port.own_network)).collect();
+    assert_eq!(told, [(Some(1), false), (Some(30), true)]);
+    // That there is a third is told: the torn line of the tree, and this.
+    assert_eq!(snapshot.skipped_count, 2, "{:?}", snapshot.skipped);
+    assert!(snapshot.skipped[1].reason.contains("another network"), "{:?}", snapshot.skipped);
+}
+
+#[test]
+fn a_container_of_very_many_ports_pushes_none_of_the_hosts_out() {
+    let id = "a".repeat(64);
+    let any = word([0, 0, 0, 0]);
+    let many: Vec<String> = (1..=30_100).map(|port| line(&format!("{any}:{port:04X}"), "0A", 50)).collect();
+    let cgroup = format!("0::/system.slice/docker-{id}.scope");
+    let web = Fake { name: b"web", args: &[b"web"], exe: Some("/app/web"), ..Fake::default() };
+    let host = tree()
+        .with("proc/30/net/tcp", table(&many))
+        .with("proc/30/net/udp", table(&[]))
+        .process(&Fake { sockets: &[11], network: Some(1), ..web.clone() })
+        .process(&Fake { pid: 30, sockets: &[50], network: Some(2), cgroup: &cgroup, ..web });
+    let snapshot = host.read(Class::ListeningPort);
+    assert!(matches!(snapshot.outcome, Outcome::Truncated { .. }));
+    assert_eq!(ports(&snapshot).iter().filter(|port| !port.own_network).count(), 4);
 }
 
 #[test]

@@ -54,7 +54,8 @@ pub struct Model {
     /// The machine.
     #[sea_orm(primary_key, auto_increment = false)]
     pub machine_id: Uuid,
-    /// Hash of the natural key: protocol, bind address, port, process path, and the container in a network of its own.
+    /// Hash of the natural key: protocol, bind address, port, process path, and in a network of its own the container, or
+    /// that there is none.
     #[sea_orm(primary_key, auto_increment = false)]
     pub item_key: Uuid,
     /// Hash of the steady columns.
@@ -168,7 +169,8 @@ impl Class for ListeningPort {
     fn natural_key(&self, item: &Item, key: &mut NaturalKey) {
         let Item::ListeningPort(a) = item else { return };
         let key = key.number(a.protocol.into()).text(&a.bind_address).number(a.port.into()).text(&a.process_path);
-        // In the host's network a container that is started anew listens on the same port as before.
+        // In the host's network a container that is started anew listens on the same port as before. An empty text is one
+        // more part, so that a network of its own without a container is not the host's.
         if a.own_network {
             key.text(&a.container_id);
         }
@@ -273,5 +275,23 @@ impl Class for ListeningPort {
 
     fn register(&self, registry: Registry) -> Registry {
         registry.erasable(Entity, DataClass::Resource)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_its_own_is_told_from_the_hosts_with_and_without_a_container() {
+        let key = |own_network: bool, container: &str| {
+            let port = api::ListeningPort { own_network, container_id: container.to_owned(), ..Default::default() };
+            let mut key = NaturalKey::default();
+            ListeningPort.natural_key(&Item::ListeningPort(port), key.start(AssetClass::ListeningPort));
+            key.finish()
+        };
+        assert_eq!(key(false, ""), key(false, "a"));
+        assert_ne!(key(false, ""), key(true, ""));
+        assert_ne!(key(true, ""), key(true, "a"));
     }
 }
