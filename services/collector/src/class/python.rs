@@ -18,6 +18,9 @@ const OWN: [&str; 3] = [".local/share/pipx/venvs", ".local/pipx/venvs", ".pyenv/
 const PROGRAMS: [&str; 5] = ["python", "pypy", "uwsgi", "gunicorn", "uvicorn"];
 /// Places that are looked at.
 const PLACES_CAP: usize = 20_000;
+/// Names of a folder that are looked at, and folders of Pythons below one `lib`.
+const NAMES_CAP: usize = 20_000;
+const PYTHONS_CAP: usize = 50;
 /// What could not be read is named up to here.
 const UNREAD_CAP: usize = 20;
 
@@ -144,12 +147,14 @@ impl Folders {
             return;
         }
         for lib in [format!("{prefix}/lib"), format!("{prefix}/lib64")] {
-            for python in self.all_in(view, &lib) {
-                let name = python.rsplit('/').next().unwrap_or_default();
-                if name.starts_with("python") || name.starts_with("pypy") {
-                    self.add(view, format!("{python}/site-packages"));
-                    self.add(view, format!("{python}/dist-packages"));
-                }
+            let mut pythons = self.all_in(view, &lib);
+            pythons.retain(|path| ["python", "pypy"].iter().any(|name| path[lib.len() + 1..].starts_with(name)));
+            if pythons.len() > PYTHONS_CAP {
+                self.too_many(&lib);
+            }
+            for python in pythons.iter().take(PYTHONS_CAP) {
+                self.add(view, format!("{python}/site-packages"));
+                self.add(view, format!("{python}/dist-packages"));
             }
         }
     }
@@ -165,22 +170,32 @@ impl Folders {
         }
     }
 
-    /// The paths of what a folder holds.
+    /// The paths of what a folder holds, up to the bound.
     pub(crate) fn all_in(&mut self, view: &Root, folder: &str) -> Vec<String> {
-        let names = view.list(folder).unwrap_or_else(|e| {
+        let (names, more) = view.list_head(folder, NAMES_CAP).unwrap_or_else(|e| {
             self.complain(&e);
-            Vec::new()
+            Default::default()
         });
+        if more {
+            self.too_many(folder);
+        }
         names.into_iter().map(|name| format!("{folder}/{name}")).collect()
+    }
+
+    fn too_many(&mut self, folder: &str) {
+        self.tell(format!("{folder} (too many files)"));
     }
 
     /// Remembers what could not be read; what is not there is no fault.
     pub(crate) fn complain(&mut self, e: &ReadError) {
-        if let ReadError::Unreadable { path, .. } = e
-            && self.unread.len() < UNREAD_CAP
-            && !self.unread.contains(path)
-        {
-            self.unread.push(path.clone());
+        if let ReadError::Unreadable { path, .. } = e {
+            self.tell(path.clone());
+        }
+    }
+
+    fn tell(&mut self, source: String) {
+        if self.unread.len() < UNREAD_CAP && !self.unread.contains(&source) {
+            self.unread.push(source);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use cwpp_collector::class::{Class, ClassSnapshot, Item, Outcome, PackageKind, SystemPackage};
 
@@ -47,10 +47,27 @@ fn metadata(name: &str, version: &str) -> String {
 
 #[test]
 fn this_hosts_distributions_are_those_that_python_finds_in_the_same_folders() {
+    // Where there is Python, so is at least one folder: that of an environment that is in use.
+    let made = tempfile::tempdir().unwrap();
+    let (home, site) = (made.path().canonicalize().unwrap(), "import sysconfig; print(sysconfig.get_path('purelib'))");
+    let Ok(output) = Command::new("python3").args(["-m", "venv", "--without-pip"]).arg(&home).output() else { return };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let python = home.join("bin/python");
+    let site = String::from_utf8(Command::new(&python).args(["-c", site]).output().unwrap().stdout).unwrap();
+    let metadata = Path::new(site.trim()).join("mine-1.dist-info/METADATA");
+    fs::create_dir(metadata.parent().unwrap()).unwrap();
+    fs::write(metadata, self::metadata("mine", "1")).unwrap();
+    let waits = "import sys; print('up', flush=True); sys.stdin.read()";
+    let mut runs = Command::new(&python);
+    let mut runs = runs.args(["-c", waits]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    std::io::Read::read_exact(runs.stdout.as_mut().unwrap(), &mut [0; 3]).unwrap();
     let found = distributions(&read_here(Class::SystemPackage));
+    drop(runs.stdin.take());
+    runs.wait().unwrap();
     let folders: BTreeSet<&str> = found.iter().map(|one| one.path.as_deref().unwrap()).collect();
+    assert!(folders.contains(site.trim()), "{site} is not among {folders:?}");
     for folder in &folders {
-        let Some(expected) = told(Path::new(folder)) else { return };
+        let expected = told(Path::new(folder)).unwrap();
         let of_folder = found.iter().filter(|one| one.path.as_deref() == Some(folder));
         let of_folder: BTreeSet<String> = of_folder.map(|one| format!("{} {}", one.name, one.version)).collect();
         // Below it are those that the package manager owns.
@@ -213,4 +230,46 @@ fn a_host_of_another_package_manager_has_its_distributions_and_says_that_the_res
     // A database that is there and cannot be read is another matter.
     let host = host.with("var/lib/dpkg/status", "");
     assert!(matches!(host.read(Class::SystemPackage).outcome, Outcome::Unreadable { .. }));
+}
+
+#[test]
+fn folders_of_very_many_names_are_read_up_to_a_bound() {
+    let lib = "home/ann/.local/lib";
+    let mut host = host().with("etc/passwd", "ann:x:1000:1000::/home/ann:/bin/sh\n");
+    for n in 100..160 {
+        let folder = format!("{lib}/python{n}/site-packages/a-1.dist-info/METADATA");
+        host = host.with(&folder, metadata("a", "1"));
+    }
+    let snapshot = host.read(Class::SystemPackage);
+    assert_eq!(distributions(&snapshot).len(), 50);
+    assert_eq!(snapshot.unread_sources, [format!("/{lib} (too many files)")]);
+    // Names of any kind count: they are not even kept.
+    let host = Host::large().with("var/lib/dpkg/status", STATUS).with(&format!("{SITE}/a"), "");
+    (0..20_001).for_each(|n| _ = fs::File::create(host.path().join(SITE).join(n.to_string())).unwrap());
+    let snapshot = host.read(Class::SystemPackage);
+    assert_eq!(snapshot.unread_sources, [format!("/{SITE} (too many files)")]);
+}
+
+#[test]
+fn what_another_package_manager_may_own_is_not_claimed_for_pypi() {
+    let system = "usr/lib/python3.12/site-packages";
+    let filled = |host: Host| {
+        let host = host.with(&format!("{system}/theirs-1.dist-info/METADATA"), metadata("theirs", "1"));
+        host.with(&format!("{SITE}/mine-1.dist-info/METADATA"), metadata("mine", "1"))
+    };
+    let told = |host: Host| {
+        let snapshot = filled(host).read(Class::SystemPackage);
+        let is_told = snapshot.unread_sources.iter().any(|source| source.starts_with(&format!("/{system} (perhaps")));
+        (shown(&snapshot), is_told)
+    };
+    let both = (vec![format!("mine 1 /{SITE}"), format!("theirs 1 /{system}")], false);
+    let mine = (vec![format!("mine 1 /{SITE}")], true);
+    assert_eq!(told(host().with("var/lib/dpkg/info/base.list", "/.\n")), both);
+    // No manager whose lists are known, another one's database, no lists, lists that cannot be read.
+    assert_eq!(told(Host::new()), mine);
+    assert_eq!(told(Host::new().with("lib/apk/db/installed", "P:a\n")), mine);
+    let beside = host().with("var/lib/dpkg/info/base.list", "/.\n");
+    assert_eq!(told(beside.with("var/lib/pacman/local/python-1/desc", "")), mine);
+    assert_eq!(told(host()), mine);
+    assert_eq!(told(host().with("var/lib/dpkg/info/base.list/folder", "")), mine);
 }

@@ -84,7 +84,7 @@ fn packages(host: &Host<'_>) -> Result<ClassSnapshot, ReadError> {
         Err(e @ ReadError::Missing { .. }) => Err(e),
         other => Ok(other?),
     };
-    let python = pypi::read(host, &mut snapshot);
+    let python = pypi::read(host, managed.as_deref().ok(), &mut snapshot);
     let mut packages = managed.or_else(|e| {
         // Another manager's packages are not read, which is told beside what is there of Python.
         snapshot.unread_sources.push(e.to_string());

@@ -17,6 +17,13 @@ const HEAD_CAP: usize = 16 << 10;
 /// Distributions that are looked at.
 const COUNT_CAP: usize = 30_000;
 
+/// Below these the system's package manager installs; what it owns is its own only where its lists of files say so.
+const SYSTEMS: [&str; 2] = ["/usr/lib", "/lib"];
+/// Databases of managers whose lists are not read: apk's and pacman's.
+const OTHERS: [&str; 2] = ["/lib/apk/db/installed", "/var/lib/pacman/local"];
+/// dpkg's lists of files.
+const LISTS: &str = "/var/lib/dpkg/info";
+
 type Packages = BTreeMap<(String, String, String), SystemPackage>;
 
 /// The folder that holds a distribution, and the file that describes it.
@@ -33,15 +40,25 @@ struct Metadata<'a> {
     summary: &'a [u8],
 }
 
-/// Reads what there is, by name, version and folder.
-pub(super) fn read(host: &Host<'_>, snapshot: &mut ClassSnapshot) -> Vec<SystemPackage> {
+/// Reads what there is, by name, version and folder; `managed` is what the package managers have, if there is one.
+pub(super) fn read(
+    host: &Host<'_>,
+    managed: Option<&[SystemPackage]>,
+    snapshot: &mut ClassSnapshot,
+) -> Vec<SystemPackage> {
     let root = host.root();
     let mut folders = Folders::of_host(host);
     let distributions = distributions(root, &mut folders);
     let owners = Owners::find(root, &distributions.iter().map(|one| one.metadata.as_bytes()).collect::<BTreeSet<_>>());
+    let are_owners_known = managed.is_some_and(|managed| are_listed(root, managed)) && owners.unread().is_empty();
+    let mut left_out = BTreeSet::new();
     let mut packages = Packages::new();
     for Distribution { folder, metadata } in distributions {
         if owners.of(metadata.as_bytes()).is_some() {
+            continue;
+        }
+        if !are_owners_known && SYSTEMS.iter().any(|system| folder.starts_with(system)) {
+            left_out.insert(folder);
             continue;
         }
         match root.read_head(&metadata, HEAD_CAP) {
@@ -56,9 +73,17 @@ pub(super) fn read(host: &Host<'_>, snapshot: &mut ClassSnapshot) -> Vec<SystemP
             Err(e) => folders.complain(&e),
         }
     }
-    snapshot.unread_sources.extend(folders.unread);
+    let left_out = left_out.into_iter().map(|folder| format!("{folder} (perhaps the system's own packages)"));
+    snapshot.unread_sources.extend(folders.unread.into_iter().chain(left_out));
     snapshot.unread_sources.extend_from_slice(owners.unread());
     packages.into_values().collect()
+}
+
+/// Whether the lists of files of all package managers are there.
+fn are_listed(root: &Root, managed: &[SystemPackage]) -> bool {
+    let is_there = |path: &str| root.metadata(path).is_ok();
+    let has_dpkg = managed.iter().any(|package| package.kind == PackageKind::Dpkg);
+    !OTHERS.iter().any(|path| is_there(path)) && (!has_dpkg || is_there(LISTS))
 }
 
 /// `name-1.dist-info` is a folder; `name-1.egg-info` a folder or, as distutils made it, a file.
