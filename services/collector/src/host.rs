@@ -73,6 +73,11 @@ impl<'a> Host<'a> {
         self.people.of(self, process)
     }
 
+    /// What of the names that processes run by was not read.
+    pub(crate) fn unread_names(&self) -> Option<String> {
+        self.people.unread()
+    }
+
     /// The known products whose executable is on the disk.
     pub(crate) fn installed(&self) -> &Installed {
         self.installed.get_or_init(|| product::installed(self.root))

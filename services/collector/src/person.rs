@@ -14,6 +14,7 @@ use crate::process::Process;
 use crate::{Host, Root};
 
 const ACCOUNTS: &str = "/etc/passwd";
+const GROUPS: &str = "/etc/group";
 /// So much is read of a file of accounts that is not the host's, and of all of them together.
 const FILE_CAP: usize = 256 << 10;
 const BUDGET: usize = 8 << 20;
@@ -27,11 +28,19 @@ pub(crate) struct People {
     trees: RefCell<HashMap<Tree, Option<Rc<Names>>>>,
     containers: RefCell<HashMap<String, Option<Rc<Names>>>>,
     left: Cell<usize>,
+    are_read: Cell<bool>,
+    is_short: Cell<bool>,
 }
 
 impl Default for People {
     fn default() -> Self {
-        People { trees: RefCell::default(), containers: RefCell::default(), left: Cell::new(BUDGET) }
+        People {
+            trees: RefCell::default(),
+            containers: RefCell::default(),
+            left: Cell::new(BUDGET),
+            are_read: Cell::new(false),
+            is_short: Cell::new(false),
+        }
     }
 }
 
@@ -50,6 +59,9 @@ impl People {
         let hosts_own =
             || Person { names: Some(Rc::clone(host.names())), users: Numbers::same(), groups: Numbers::same() };
         let tree = tree(host.root(), process.pid);
+        if !matches!(tree, Some((_, None))) && !self.are_read.replace(true) {
+            self.read_all(host);
+        }
         let own = match &tree {
             Some((_, None)) => return hosts_own(),
             Some((tree, Some(view))) => self.of_tree(tree, view),
@@ -64,6 +76,27 @@ impl People {
         Person { names, users: numbers("uid"), groups: numbers("gid") }
     }
 
+    /// What of all names was not read, as far as they were asked for.
+    pub(crate) fn unread(&self) -> Option<String> {
+        self.is_short.get().then(|| "names of accounts of containers (too many)".to_owned())
+    }
+
+    /// Reads the names of all trees, those of containers first and by their ids: who gets a name goes by no number of a
+    /// process, and what runs beside the containers takes them from none.
+    fn read_all(&self, host: &Host<'_>) {
+        let Ok(processes) = host.processes() else { return };
+        let mut all: Vec<&Process> = processes.iter().filter(|process| !process.is_kernel).collect();
+        all.sort_by_key(|process| {
+            let container = process.container.as_ref().map(|container| &container.id);
+            (container.is_none(), container, process.pid)
+        });
+        for process in all {
+            if let Some((tree, Some(view))) = tree(host.root(), process.pid) {
+                self.of_tree(&tree, &view);
+            }
+        }
+    }
+
     /// The names of a tree; none where it has no accounts.
     fn of_tree(&self, tree: &Tree, view: &Root) -> Option<Rc<Names>> {
         if let Some(known) = self.trees.borrow().get(tree) {
@@ -71,7 +104,10 @@ impl People {
         }
         let size = view.metadata(ACCOUNTS).ok().filter(std::fs::Metadata::is_file).map(|file| file.len());
         let names = size.and_then(|_| {
-            let (names, read) = Names::read_head(view, FILE_CAP.min(self.left.get() / 2));
+            let cap = FILE_CAP.min(self.left.get() / 2);
+            let is_cut = |path: &str| view.metadata(path).is_ok_and(|file| file.len() > cap as u64);
+            self.is_short.set(self.is_short.get() || (cap < FILE_CAP && (is_cut(ACCOUNTS) || is_cut(GROUPS))));
+            let (names, read) = Names::read_head(view, cap);
             self.left.set(self.left.get().saturating_sub(read));
             (read > 0).then(|| Rc::new(names))
         });
@@ -125,7 +161,7 @@ fn tree(root: &Root, pid: u32) -> Option<(Tree, Option<Root>)> {
         return Some(((folder.0, folder.1, None), None));
     }
     let namespace = std::fs::read_link(process.join("ns/mnt")).ok();
-    Some(((folder.0, folder.1, namespace), Some(Root::new(own))))
+    Some(((folder.0, folder.1, namespace), Some(Root::of_process(own))))
 }
 
 /// Which numbers of a user namespace stand for which of the host: first inside, first outside, how many.

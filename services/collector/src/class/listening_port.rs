@@ -119,6 +119,7 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
     let inodes: HashSet<u64> = sockets.iter().map(|socket| socket.inode).filter(|&inode| inode != 0).collect();
     let holders = holders(host, &inodes, &mut snapshot);
     let described = describe(host, &holders);
+    snapshot.unread_sources.extend(host.unread_names());
     let mut ports: BTreeMap<_, (usize, ListeningPort)> = BTreeMap::new();
     for socket in &sockets {
         let holding = holders.get(&socket.inode).map_or(&[][..], Vec::as_slice);

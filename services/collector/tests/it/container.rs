@@ -267,3 +267,40 @@ fn archives_of_containers_are_read_once_each_through_their_own_root() {
     let [apart, over] = snapshot.unread_sources.as_slice() else { panic!("{:?}", snapshot.unread_sources) };
     assert!(apart.contains("no container's") && over.starts_with("archives of containers"), "{apart}, {over}");
 }
+
+#[test]
+fn which_containers_have_names_goes_by_no_number_of_a_process_and_is_told_when_they_are_too_many() {
+    // Each takes the most that one may; the last by number is the first by id.
+    let lines: String = (0..9_000).map(|n| format!("user-of-a-long-name-{n}:x:{n}:{n}::/:/bin/sh\n")).collect();
+    let accounts = &lines[..(256 << 10) - 100];
+    let accounts = &accounts[..=accounts.rfind('\n').unwrap()];
+    let read = |count: u32| {
+        let mut host = Host::large().started().with("etc/passwd", "root:x:0:0::/:/bin/sh\n");
+        for pid in 1..=count {
+            let cgroup = format!("0::/docker/{:064x}", count - pid);
+            host = host.with(&format!("proc/{pid}/root/etc/passwd"), accounts).process(&Fake {
+                pid,
+                args: &[b"sleep"],
+                user: 7,
+                cgroup: &cgroup,
+                ..Fake::default()
+            });
+        }
+        host.read(Class::Process)
+    };
+    let named = |snapshot: &ClassSnapshot| {
+        let pid = |item: &Item| match item {
+            Item::Process(process) if process.user == "user-of-a-long-name-7" => Some(process.pid),
+            _ => None,
+        };
+        snapshot.items.iter().filter_map(pid).collect::<Vec<_>>()
+    };
+    let is_told =
+        |snapshot: &ClassSnapshot| snapshot.unread_sources.iter().any(|source| source.starts_with("names of"));
+    let few = read(10);
+    assert_eq!((named(&few).len(), is_told(&few)), (10, false));
+    let many = read(60);
+    let with_names = named(&many);
+    assert!(with_names.len() < 60 && with_names.contains(&60) && !with_names.contains(&1), "{with_names:?}");
+    assert!(is_told(&many));
+}

@@ -113,6 +113,7 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
         }
     }
     snapshot.unread_sources.extend_from_slice(host.owners().unread());
+    snapshot.unread_sources.extend(host.unread_names());
     items.sort_by_key(|item| (item.pid, item.start_ticks));
     snapshot.fill(items.into_iter().map(|item| Item::Process(Box::new(item))).collect());
     snapshot
