@@ -20,8 +20,8 @@ const NAMES_CAP: usize = 250_000;
 /// A path with `..` is looked up again so many times, where something was renamed meanwhile.
 const AGAIN_CAP: usize = 64;
 /// What `statfs` says of the kernel's own file systems, whose files may act when they are opened or read: of processes,
-/// devices, debugging, tracing, security, configuration, BPF, crashes, control groups, SELinux, firmware, FUSE, formats.
-const KERNELS: [u64; 14] = [
+/// devices, debugging, tracing, security, configuration, BPF, crashes, control groups, SELinux, firmware, FUSE, formats, NFS' server, Xen.
+const KERNELS: [u64; 16] = [
     0x9fa0,
     0x6265_6572,
     0x6462_6720,
@@ -36,6 +36,8 @@ const KERNELS: [u64; 14] = [
     0xde5e_81e4,
     0x6573_5543,
     0x4249_4e4d,
+    0x6e66_7364,
+    0xabba_1974,
 ];
 /// Files of the kernel that the collector asks for: of the host, in whole folders, and of each process.
 const OWN: [&str; 13] = [

@@ -108,3 +108,14 @@ fn this_hosts_variables_have_the_names_of_its_own_file() {
     }
     assert!(found.iter().all(|variable| variable.get("value").is_none()));
 }
+
+#[test]
+fn a_folder_of_very_many_names_in_a_home_is_read_up_to_a_bound() {
+    let folder = "home/ann/.config/environment.d";
+    let host =
+        Host::large().with("etc/passwd", "ann:x:1000:1000::/home/ann:/bin/sh\n").with(&format!("{folder}/a"), "");
+    (0..20_001).for_each(|n| _ = fs::File::create(host.path().join(folder).join(n.to_string())).unwrap());
+    let skipped = host.read(Class::EnvironmentVariable).skipped;
+    let told: Vec<_> = skipped.iter().map(|skipped| (skipped.source.as_str(), skipped.reason.as_str())).collect();
+    assert_eq!(told, [("/home/ann/.config/environment.d", "the folder holds too many names")]);
+}

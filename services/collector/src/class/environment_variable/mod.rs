@@ -26,6 +26,8 @@ const PATH_CAP: usize = 4_096;
 const FILE_CAP: usize = 1 << 20;
 /// The most variables of one file: an account's file must not crowd out the others.
 const VARIABLE_CAP: usize = 1_000;
+/// Names of a folder that are looked at.
+const NAMES_CAP: usize = 20_000;
 const DIRECTORY_CAP: usize = 1_000;
 const HASH_LENGTH: usize = 16;
 
@@ -151,10 +153,13 @@ impl Reader<'_> {
             other => other,
         };
         let Some(ending) = ending else { return present(self.file(user, path, syntax)) };
-        let names = match self.root.list(path) {
-            Ok(names) => names,
+        let (names, more) = match self.root.list_head(path, NAMES_CAP) {
+            Ok(found) => found,
             Err(e) => return present(Err(e)),
         };
+        if more {
+            self.snapshot.skip(path, 0, "the folder holds too many names");
+        }
         let names: Vec<String> = names.into_iter().filter(|name| name.ends_with(ending)).collect();
         for name in names.iter().take(DIRECTORY_CAP) {
             present(self.file(user, &format!("{path}/{name}"), syntax))?;

@@ -299,4 +299,18 @@ mod tests {
             assert!([3, 7, 39].into_iter().all(|step| kept(step) == first));
         }
     }
+    #[test]
+    fn what_a_process_holds_is_kept_up_to_a_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, long) = (Root::new(folder.path()), "x".repeat(4_000));
+        std::fs::create_dir_all(folder.path().join("proc/7/fd")).unwrap();
+        let process = Process { pid: 7, exe: Some(b"/usr/bin/java".to_vec()), ..Process::default() };
+        let mapped = |lines: usize| {
+            let lines = (0..lines).map(|n| format!("7f00-7f01 r--s 0 fe:01 12    /{n:04}{long}.jar\n"));
+            std::fs::write(folder.path().join("proc/7/maps"), lines.collect::<String>()).unwrap();
+            let (held, more) = held(&root, &process);
+            (held.len(), more)
+        };
+        assert_eq!((mapped(100), mapped(2_000)), ((100, false), (HELD_CAP / 4_009, true)));
+    }
 }
