@@ -7,10 +7,15 @@ use super::{Reader, below, folder};
 use crate::text::decode;
 
 const DEPTH_CAP: usize = 64;
+const TOO_MUCH: &str = "the configuration has too many directives or words";
 /// The most directives of one configuration, those of snippets counted wherever they are imported.
 const DIRECTIVES_CAP: usize = 100_000;
 const WORD_CAP: usize = 8_192;
 const WORDS_CAP: usize = 1_000;
+/// What all words may cost in memory, those of snippets counted wherever they are imported; and what one costs beside
+/// its bytes.
+const COST_CAP: usize = 16 << 20;
+const WORD_COST: usize = 48;
 
 #[derive(Default)]
 struct State {
@@ -18,6 +23,13 @@ struct State {
     /// Blocks that are defined once, `(name) { … }`, to be imported by name.
     snippets: BTreeMap<String, Vec<Event>>,
     made: usize,
+    cost: usize,
+}
+
+impl State {
+    fn is_full(&self) -> bool {
+        self.made >= DIRECTIVES_CAP || self.cost >= COST_CAP
+    }
 }
 
 /// Reads a configuration and what it imports. Each file's blocks are closed at its end, whatever it holds. Of placeholders
@@ -35,11 +47,12 @@ fn parse(reader: &mut Reader<'_>, bytes: &[u8], state: &mut State) {
     let mut snippet: Option<(String, usize)> = None;
     let mut begun: Vec<String> = Vec::new();
     while let Some((number, mut words, opens)) = lines.next() {
-        if state.made >= DIRECTIVES_CAP {
-            reader.complain(number, "the configuration has too many directives");
+        if state.is_full() {
+            reader.complain(number, TOO_MUCH);
             break;
         }
         state.made += 1;
+        state.cost += cost(&words);
         let closes = words.len() == 1 && words[0] == "}" && !opens;
         match (closes, passed) {
             (true, 1..) => passed -= 1,
@@ -100,29 +113,51 @@ fn import(reader: &mut Reader<'_>, number: usize, words: &[String], state: &mut 
         return reader.include(number, &pattern, &mut |reader, bytes| parse(reader, bytes, state));
     };
     state.made += snippet.len();
-    if state.made >= DIRECTIVES_CAP {
-        return reader.complain(number, "the configuration has too many directives");
+    let mut events = Vec::new();
+    for event in snippet {
+        if state.is_full() {
+            break;
+        }
+        let mut filled = |words: &[String]| {
+            let words: Vec<String> = words.iter().map(|word| fill(word, arguments)).collect();
+            state.cost += cost(&words);
+            words
+        };
+        events.push(match event {
+            Event::Open(words) => Event::Open(filled(words)),
+            Event::Simple(words) => Event::Simple(filled(words)),
+            Event::Close => Event::Close,
+        });
     }
-    let filled = |words: &[String]| words.iter().map(|word| fill(word, arguments)).collect();
-    let events = snippet.iter().map(|event| match event {
-        Event::Open(words) => Event::Open(filled(words)),
-        Event::Simple(words) => Event::Simple(filled(words)),
-        Event::Close => Event::Close,
-    });
-    let events: Vec<Event> = events.collect();
+    // One that was begun would leave its blocks open.
+    if events.len() < snippet.len() {
+        return reader.complain(number, TOO_MUCH);
+    }
     state.events.extend(events);
 }
 
-/// Puts the arguments of an import in.
+fn cost(words: &[String]) -> usize {
+    words.iter().map(|word| word.len() + WORD_COST).sum()
+}
+
+/// Puts the arguments of an import in; what they hold themselves is not looked at again.
 fn fill(word: &str, arguments: &[String]) -> String {
-    let mut word = word.to_owned();
-    if word.contains("{args") {
-        for (at, argument) in arguments.iter().take(16).enumerate() {
-            word = word.replace(&format!("{{args[{at}]}}"), argument).replace(&format!("{{args.{at}}}"), argument);
-        }
+    let (mut out, mut rest) = (String::new(), word);
+    while out.len() < WORD_CAP
+        && let Some(at) = rest.find("{args")
+        && let Some(length) = rest[at..].find('}')
+    {
+        let (whole, after) = rest[at..].split_at(length + 1);
+        let name = &whole["{args".len()..length];
+        let number = name.strip_prefix('.').or_else(|| name.strip_prefix('[')?.strip_suffix(']'));
+        let argument = number.and_then(|number| arguments.get(number.parse::<usize>().ok()?));
+        out.push_str(&rest[..at]);
+        out.push_str(argument.map_or(whole, String::as_str));
+        rest = after;
     }
-    crate::text::cap(&mut word, WORD_CAP);
-    word
+    out.push_str(rest);
+    crate::text::cap(&mut out, WORD_CAP);
+    out
 }
 
 /// Puts the defaults of `{$NAME:default}` in; names without one stay.
