@@ -10,6 +10,10 @@ const EVENTS_CAP: usize = 100_000;
 const VALUES_CAP: usize = 1_000;
 const NAMES_CAP: usize = 10_000;
 const TEXT_CAP: usize = 8_192;
+/// What all values may cost in memory, those that references copy counted each time; and what a text costs beside its
+/// bytes.
+const COST_CAP: usize = 16 << 20;
+const VALUE_COST: usize = 64;
 
 /// A text of a value, with its key where it is of a list that has them.
 pub(crate) type Value = (Option<String>, String);
@@ -28,14 +32,34 @@ pub(crate) enum Event {
 struct State {
     /// The folder of the first file, from which all relative paths count.
     base: String,
-    /// What single values names have, for those that refer to them.
-    names: BTreeMap<String, String>,
+    names: Names,
     events: Vec<Event>,
+}
+
+/// What single values names have, for those that refer to them.
+struct Names {
+    values: BTreeMap<String, String>,
+    /// What further values may cost.
+    left: usize,
+}
+
+impl Names {
+    /// The text of a word or of one in quotes: of a name its value. None once the values cost too much.
+    fn text(&mut self, token: &Token) -> Option<String> {
+        let text = match token {
+            Token::Text(text) => text,
+            Token::Word(word) => self.values.get(word).unwrap_or(word),
+            Token::Sign(_) => return None,
+        };
+        self.left = self.left.saturating_sub(text.len() + VALUE_COST);
+        (self.left > 0).then(|| text.clone())
+    }
 }
 
 /// Reads a configuration and what it includes. Each file's blocks are closed at its end, whatever it holds.
 pub(crate) fn read(reader: &mut Reader<'_>, path: &str) -> Vec<Event> {
-    let mut state = State { base: folder(path).to_owned(), names: BTreeMap::new(), events: Vec::new() };
+    let names = Names { values: BTreeMap::new(), left: COST_CAP };
+    let mut state = State { base: folder(path).to_owned(), names, events: Vec::new() };
     reader.file(0, path, &mut |reader, bytes| parse(reader, bytes, &mut state));
     state.events
 }
@@ -44,8 +68,8 @@ fn parse(reader: &mut Reader<'_>, bytes: &[u8], state: &mut State) {
     let mut tokens = Tokens { bytes, at: 0, line: 1, ahead: None };
     let (mut depth, mut passed) = (0_usize, 0_usize);
     while let Some(token) = tokens.next() {
-        if state.events.len() >= EVENTS_CAP {
-            reader.complain(tokens.line, "the configuration has too many settings");
+        if state.events.len() >= EVENTS_CAP || state.names.left == 0 {
+            reader.complain(tokens.line, "the configuration has too many settings or values");
             break;
         }
         let opened = match token {
@@ -63,7 +87,7 @@ fn parse(reader: &mut Reader<'_>, bytes: &[u8], state: &mut State) {
                 continue;
             }
             Token::Sign("{") => None,
-            Token::Sign("$") => match condition(&mut tokens, &state.names) {
+            Token::Sign("$") => match condition(&mut tokens, &mut state.names) {
                 Some(condition) => Some(condition),
                 None => continue,
             },
@@ -94,7 +118,7 @@ fn statement(reader: &mut Reader<'_>, tokens: &mut Tokens<'_>, name: String, is_
     let line = tokens.line;
     match name.as_str() {
         "include" => {
-            let value = tokens.value(&state.names);
+            let value = tokens.value(&mut state.names);
             if let [(None, pattern)] = value.as_slice()
                 && !is_passed
             {
@@ -103,20 +127,20 @@ fn statement(reader: &mut Reader<'_>, tokens: &mut Tokens<'_>, name: String, is_
             }
         }
         "include_shell" => {
-            tokens.value(&state.names);
+            tokens.value(&mut state.names);
             reader.complain(line, "what a program prints is not read");
         }
         _ => {
             let Some(Token::Sign("=" | ":=" | "+=")) = tokens.peek() else { return };
             tokens.next();
-            let value = tokens.value(&state.names);
+            let value = tokens.value(&mut state.names);
             if is_passed {
                 return;
             }
             if let [(None, text)] = value.as_slice()
-                && state.names.len() < NAMES_CAP
+                && state.names.values.len() < NAMES_CAP
             {
-                state.names.insert(name.clone(), text.clone());
+                state.names.values.insert(name.clone(), text.clone());
             }
             state.events.push(Event::Set(name, value));
         }
@@ -124,7 +148,7 @@ fn statement(reader: &mut Reader<'_>, tokens: &mut Tokens<'_>, name: String, is_
 }
 
 /// What stands between `$` and `{`.
-fn condition(tokens: &mut Tokens<'_>, names: &BTreeMap<String, String>) -> Option<(String, &'static str, String)> {
+fn condition(tokens: &mut Tokens<'_>, names: &mut Names) -> Option<(String, &'static str, String)> {
     let Some(Token::Word(of)) = tokens.next() else { return None };
     let (Some(Token::Sign("[")), Some(Token::Text(field)), Some(Token::Sign("]"))) =
         (tokens.next(), tokens.next(), tokens.next())
@@ -210,13 +234,14 @@ impl Tokens<'_> {
     }
 
     /// A value: texts that are joined by `+`, or lists that are. What is in lists of lists is left out.
-    fn value(&mut self, names: &BTreeMap<String, String>) -> Vec<Value> {
+    fn value(&mut self, names: &mut Names) -> Vec<Value> {
         let mut values: Vec<Value> = Vec::new();
         loop {
             match self.next() {
                 Some(Token::Sign("(")) => self.list(names, &mut values),
-                Some(Token::Text(text)) => join(&mut values, text),
-                Some(Token::Word(word)) => join(&mut values, names.get(&word).cloned().unwrap_or(word)),
+                Some(token @ (Token::Text(_) | Token::Word(_))) => {
+                    names.text(&token).into_iter().for_each(|text| join(&mut values, text));
+                }
                 other => {
                     self.ahead = other;
                     return values;
@@ -229,7 +254,7 @@ impl Tokens<'_> {
         }
     }
 
-    fn list(&mut self, names: &BTreeMap<String, String>, values: &mut Vec<Value>) {
+    fn list(&mut self, names: &mut Names, values: &mut Vec<Value>) {
         let (mut depth, mut key) = (1_usize, None);
         while let Some(token) = self.next() {
             match token {
@@ -237,9 +262,10 @@ impl Tokens<'_> {
                 Token::Sign(")") => depth -= 1,
                 Token::Text(_) | Token::Word(_) if depth > 1 => {}
                 Token::Text(text) | Token::Word(text) if self.peek() == Some(&Token::Sign("=>")) => key = Some(text),
-                Token::Text(text) if values.len() < VALUES_CAP => values.push((key.take(), text)),
-                Token::Word(word) if values.len() < VALUES_CAP => {
-                    values.push((key.take(), names.get(&word).cloned().unwrap_or(word)));
+                token @ (Token::Text(_) | Token::Word(_)) if values.len() < VALUES_CAP => {
+                    let key = key.take();
+                    names.left = names.left.saturating_sub(key.as_ref().map_or(0, String::len));
+                    values.extend(names.text(&token).map(|text| (key, text)));
                 }
                 Token::Sign(",") => key = None,
                 _ => {}

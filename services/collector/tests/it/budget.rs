@@ -15,7 +15,7 @@ const PORTS: usize = 500;
 const JARS: usize = 10_000;
 const SERVICES: usize = 1_000;
 const TASKS: usize = 500;
-const MIB: u64 = 1 << 20;
+pub(crate) const MIB: u64 = 1 << 20;
 
 /// The container that a process is in, if it is in one: every fifth, a hundred to each.
 fn container(pid: u32) -> Option<u32> {
@@ -81,7 +81,7 @@ fn large_host() -> Host {
     host
 }
 
-fn cost(lines: &[Value]) -> (u64, u64) {
+pub(crate) fn cost(lines: &[Value]) -> (u64, u64) {
     let cost = lines.last().unwrap();
     assert_eq!(cost["record"], "cost");
     (cost["cpu_milliseconds"].as_u64().unwrap(), cost["peak_bytes"].as_u64().unwrap())

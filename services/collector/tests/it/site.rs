@@ -7,9 +7,12 @@ use cwpp_collector::class::{
     WebApplication, WebFramework, WebProtocol, WebService, WebServiceKind, WebSite,
 };
 
-use crate::Host;
+use serde_json::{Value, json};
+
 use crate::archive::archive;
+use crate::budget::{MIB, cost};
 use crate::proc_tree::Fake;
+use crate::{Host, command, items};
 
 fn sites(snapshot: &ClassSnapshot) -> Vec<WebSite> {
     let of = |item: &Item| if let Item::WebSite(site) = item { Some(WebSite::clone(site)) } else { None };
@@ -35,6 +38,15 @@ fn frameworks(snapshot: &ClassSnapshot) -> Vec<WebFramework> {
 fn running(host: Host, pid: u32, exe: &str, args: &[&str]) -> Host {
     let args: Vec<&[u8]> = args.iter().map(|arg| arg.as_bytes()).collect();
     host.process(&Fake { pid, name: b"x", args: &args, exe: Some(exe), ..Fake::default() })
+}
+
+/// Reads all of a host in a process of its own, and how well a class could be read.
+fn cheaply(host: Host, class: &str) -> (Vec<Value>, Value) {
+    let lines = command(None, &["collect", "--json", "--cost", "--root", host.path().to_str().unwrap()]);
+    let (milliseconds, bytes) = cost(&lines);
+    assert!(milliseconds < 30_000 && bytes < 400 * MIB, "{milliseconds} ms, {bytes} bytes");
+    let outcome = lines.iter().find(|line| line["record"] == "class" && line["class"] == class).unwrap().clone();
+    (items(&lines, class), outcome)
 }
 
 fn nginx(config: impl AsRef<[u8]>) -> Host {
@@ -334,6 +346,56 @@ fn a_hostile_configuration_of_caddy_is_bounded_and_said() {
     }
 }
 
+#[test]
+fn what_snippets_of_caddy_make_is_bounded_and_said() {
+    let words = |number: usize| format!("\"{}\"", format!("{{args[{number}]}}").repeat(800));
+    // Arguments that hold arguments, and words that are imported over and over.
+    let arguments = format!("(s) {{\nroot * {}\n}}\n:80 {{\nimport s {} {} x\n}}\n", words(0), words(1), words(2));
+    let (sites, outcome) = cheaply(caddy(arguments), "web_site");
+    assert_eq!((sites.len(), &outcome["skipped_count"]), (1, &json!(0)));
+    let many = "\"{args[0]}\" ".repeat(900);
+    let over = format!(
+        "(s) {{\nx {many}\n}}\n(t) {{\nimport s {}\n}}\n:80 {{\n{}}}\n:81 {{\n}}\n",
+        "y".repeat(8_000),
+        "import t\n".repeat(2_000)
+    );
+    let (sites, outcome) = cheaply(caddy(over), "web_site");
+    assert_eq!(sites.len(), 1);
+    assert_eq!(outcome["skipped"][0]["reason"], "the configuration has too many directives or words");
+}
+
+#[test]
+fn what_references_of_lighttpd_make_is_bounded_and_said() {
+    let over =
+        format!("var.a = \"{}\"\n", "x".repeat(8_000)) + &format!("b=({})\n", "var.a,".repeat(600)).repeat(1_000);
+    let joined = format!("var.a = \"{}\"\nb=(\"x\",\"y\"){}\n", "x".repeat(8_000), "+var.a".repeat(600_000));
+    for config in [over, joined] {
+        let (sites, outcome) = cheaply(lighttpd(format!("{config}server.port = 81\n")), "web_site");
+        assert_eq!((sites.len(), &sites[0]["port"]), (1, &json!(80)));
+        assert_eq!(outcome["skipped"][0]["reason"], "the configuration has too many settings or values");
+    }
+    // Sites share the paths of the server; those that would be too much to report are counted.
+    let paths: String = (0..500).map(|n| format!("\"/{n}/\" => \"/{}\",", "z".repeat(900))).collect();
+    let hosts: String = (0..20_000).map(|n| format!("$HTTP[\"host\"] == \"h{n}\" {{ a = 1 }}\n")).collect();
+    let (sites, _) = cheaply(lighttpd(format!("alias.url = ({paths})\n{hosts}")), "web_site");
+    assert_eq!(sites.len(), 20_001);
+    assert!(sites.iter().all(|site| site["path_count"] == 500));
+    let whole = sites.iter().filter(|site| site["paths"].as_array().unwrap().len() == 500).count();
+    let cut = sites.iter().filter(|site| site["truncated"] == json!(["paths"])).count();
+    assert!(whole > 10 && whole + cut == 20_001, "{whole} {cut}");
+}
+
+#[test]
+fn more_sites_of_one_server_than_are_reported_are_counted() {
+    let listen: String = (1..=10_000).map(|port| format!("listen {port};")).collect();
+    let names: String = (0..10_000).map(|n| format!("server_name n{n};")).collect();
+    let server = format!("server {{ {listen} {names} root /srv; }}");
+    let host = nginx(format!("http {{ {server} {server} }}"))
+        .with("srv/core/lib/Drupal.php", "<?php class Drupal { const VERSION = '10.1.6'; }");
+    let (sites, outcome) = cheaply(host, "web_site");
+    assert_eq!((sites.len(), &outcome["total"]), (30_000, &json!(200_000_000)));
+}
+
 fn lighttpd(config: impl AsRef<[u8]>) -> Host {
     let host = Host::new().with("etc/lighttpd/lighttpd.conf", config);
     running(host, 10, "/usr/sbin/lighttpd", &["/usr/sbin/lighttpd", "-D", "-f", "/etc/lighttpd/lighttpd.conf"])
@@ -546,6 +608,45 @@ fn frameworks_inside_the_archive_that_a_process_runs_are_found() {
     assert_eq!(rows, expected);
     let skipped: Vec<_> = snapshot.skipped.iter().map(|skipped| skipped.source.as_str()).collect();
     assert_eq!(skipped, ["/srv/broken.jar"]);
+}
+
+#[test]
+fn archives_of_a_program_are_bounded_and_those_of_a_container_read_once() {
+    let mut host = Host::large();
+    let folders: Vec<String> = (0..4).map(|n| format!("srv/{n}")).collect();
+    for folder in &folders {
+        host = host.with(&format!("{folder}/spring-web-6.jar"), "");
+        for n in 0..5_000 {
+            std::fs::write(host.path().join(format!("{folder}/spring-core-{n}.jar")), "").unwrap();
+        }
+    }
+    let class_path: Vec<String> = folders.iter().map(|folder| format!("/{folder}/*")).collect();
+    let java = "/usr/lib/jvm/bin/java";
+    let host = running(host, 5, java, &["java", "-cp", &class_path.join(":"), "Main"]);
+    // The processes of a container, each with a root of its own that is the same.
+    let cgroup = format!("0::/system.slice/docker-{}.scope", "a".repeat(64));
+    let libraries: Vec<String> = (0..20_000).map(|n| format!("BOOT-INF/lib/struts2-core-{n}.jar")).collect();
+    let entries: Vec<(&str, &[u8], bool)> = libraries.iter().map(|name| (name.as_str(), &b""[..], false)).collect();
+    let mut host = host.with("container/srv/app.jar", archive(&entries[..5_000])).with("container/srv/bad.jar", "PK");
+    for pid in 100..300 {
+        let app: &[u8] = if pid % 2 == 0 { b"/srv/app.jar" } else { b"/srv/bad.jar" };
+        let args: [&[u8]; 3] = [b"java", b"-jar", app];
+        host = host.process(&Fake { pid, args: &args, exe: Some(java), cgroup: &cgroup, ..Fake::default() });
+        std::os::unix::fs::symlink(host.path().join("container"), host.path().join(format!("proc/{pid}/root")))
+            .unwrap();
+    }
+    let (found, outcome) = cheaply(host, "web_framework");
+    let spring = found.iter().filter(|one| one["name"] == "Spring").count();
+    assert_eq!((spring, found.len() - spring), (9_999, 5_000));
+    assert!(
+        found
+            .iter()
+            .filter(|one| one["path"].as_str().unwrap().starts_with("/srv/0/"))
+            .all(|one| one["jar_count"] == 5_001)
+    );
+    let skipped: Vec<&str> =
+        outcome["skipped"].as_array().unwrap().iter().map(|one| one["reason"].as_str().unwrap()).collect();
+    assert_eq!((skipped.len(), skipped[0]), (2, "process 5 has more archives than are looked at"));
 }
 
 #[test]

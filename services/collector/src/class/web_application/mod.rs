@@ -4,12 +4,13 @@ mod table;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
+use std::rc::Rc;
 
 use regex::bytes::Regex;
 use serde::{Deserialize, Serialize};
 
 use super::web_site::{Site, joined};
-use super::{Class, ClassSnapshot, Item, WebServiceKind};
+use super::{Class, ClassSnapshot, ITEM_CAP, Item, Outcome, WebServiceKind};
 use crate::text::Fields;
 use crate::{Host, Root};
 use table::{Application, PluginRule};
@@ -22,6 +23,11 @@ const PLUGINS_CAP: usize = 500;
 /// The most folders that are looked into on one host, and below one root.
 const FOLDERS_CAP: usize = 5_000;
 const SUBFOLDERS_CAP: usize = 500;
+/// The most folders of all sites together, those that several sites have counted for each.
+const VISITS_CAP: usize = 500_000;
+/// What the plugins that are reported may cost in memory, those of each application counted.
+const PLUGINS_COST_CAP: usize = 64 << 20;
+const TOO_MANY: &str = "the sites have too many folders";
 /// So much of a file is looked at.
 const HEAD_CAP: usize = 256 << 10;
 const PLUGIN_HEAD_CAP: usize = 8 << 10;
@@ -86,17 +92,31 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
     let rules = Rules::new();
     let mut seen: HashMap<(Root, String), Option<WebApplication>> = HashMap::new();
     let mut found: BTreeMap<Key, WebApplication> = BTreeMap::new();
+    let mut shared = HashMap::new();
+    let (mut visits, mut rest, mut listings, mut left) = (0_usize, 0_usize, FOLDERS_CAP, PLUGINS_COST_CAP);
     for site in &host.sites().all {
-        for (virtual_path, folder) in folders(site) {
-            let key = (site.view.clone(), folder);
-            if seen.len() >= FOLDERS_CAP && !seen.contains_key(&key) {
-                snapshot.skip(&key.1, 0, "the sites have too many folders");
+        // Sites of one server may have all their paths from it.
+        let key = (Rc::as_ptr(&site.paths), site.root.clone());
+        let folders = shared.entry(key).or_insert_with(|| folders(site, &mut listings));
+        for (virtual_path, folder) in folders.iter() {
+            let key = (site.view.clone(), folder.clone());
+            visits += 1;
+            if visits > VISITS_CAP || (seen.len() >= FOLDERS_CAP && !seen.contains_key(&key)) {
+                snapshot.skip(folder, 0, TOO_MANY);
                 continue;
             }
-            let folder = key.1.clone();
-            let application = seen.entry(key).or_insert_with(|| rules.application(host, site, &folder));
+            let application = seen.entry(key).or_insert_with(|| rules.application(host, site, folder));
             let Some(application) = application else { continue };
-            for domain in &site.domains {
+            for (at, domain) in site.domains.iter().enumerate() {
+                if found.len() > ITEM_CAP {
+                    rest += site.domains.len() - at;
+                    break;
+                }
+                left = left.saturating_sub(application.plugins.iter().map(WebPlugin::cost).sum());
+                if left == 0 && !application.plugins.is_empty() {
+                    application.plugins.clear();
+                    application.truncated.push("plugins".to_owned());
+                }
                 let mut item = application.clone();
                 let mut fields = Fields { escaped: item.escaped, truncated: std::mem::take(&mut item.truncated) };
                 item.domain = fields.text("domain", domain.as_bytes(), TEXT_CAP);
@@ -110,13 +130,26 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
             }
         }
     }
+    let total = found.len() + rest;
     snapshot.fill(found.into_values().map(|item| Item::WebApplication(Box::new(item))).collect());
+    if rest > 0 {
+        snapshot.outcome = Outcome::Truncated { total };
+    }
     snapshot
 }
 
-/// The folders of a site in which an application may be: its root, those of its paths, and one level below.
-fn folders(site: &Site) -> Vec<(String, String)> {
-    let mut tops: Vec<(String, String)> = site.root.iter().map(|root| ("/".to_owned(), root.clone())).collect();
+impl WebPlugin {
+    /// What it takes in memory.
+    fn cost(&self) -> usize {
+        let texts = [Some(&self.name), self.version.as_ref(), self.description.as_ref(), self.link.as_ref()];
+        texts.into_iter().flatten().map(|text| text.len() + 64).sum()
+    }
+}
+
+/// The folders of a site in which an application may be: its root, those of its paths, and one level below where still
+/// so many may be listed.
+fn folders(site: &Site, listings: &mut usize) -> Vec<(String, String)> {
+    let mut tops: Vec<(String, String)> = site.root.iter().map(|root| ("/".to_owned(), root.to_string())).collect();
     tops.extend(site.paths.iter().filter(|(path, _)| path.starts_with('/')).filter_map(|(path, folder)| {
         let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
         Some((path.to_owned(), folder.clone()?))
@@ -127,7 +160,8 @@ fn folders(site: &Site) -> Vec<(String, String)> {
         if !seen.insert((virtual_path.clone(), folder.clone())) {
             continue;
         }
-        let names = site.view.list(&folder).unwrap_or_default();
+        let names = if *listings > 0 { site.view.list(&folder).unwrap_or_default() } else { Vec::new() };
+        *listings = listings.saturating_sub(1);
         for name in names.iter().filter(|name| !name.starts_with('.')).take(SUBFOLDERS_CAP) {
             let below = joined(&folder, name);
             if site.view.metadata(&below).is_ok_and(|metadata| metadata.is_dir()) {

@@ -1,6 +1,8 @@
 //! Where programs keep the packages that they use, language by language.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::MetadataExt;
+use std::rc::Rc;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -8,12 +10,18 @@ use regex::Regex;
 use super::table::{FRAMEWORKS, Framework};
 use super::{Found, ProgrammingLanguage};
 use crate::class::python::{Folders, Program, is_python};
+use crate::class::web_site::Site;
 use crate::class::{WebServiceKind, jar_package};
 use crate::product::Instance;
 use crate::{Host, Root, text};
 
 /// The most folders of libraries that are looked into on one host.
 const FOLDERS_CAP: usize = 2_000;
+/// The most folders of sites that are looked for packages of PHP.
+const ASKED_CAP: usize = 100_000;
+/// The most archives of one program, in all its places, and of all programs of a host.
+const ARCHIVES_CAP: usize = 10_000;
+const ALL_ARCHIVES_CAP: usize = 50_000;
 const FILE_CAP: usize = 8 << 20;
 /// Where archives that run, and those that a server deploys, have their libraries.
 const PACKED: [&str; 4] = ["BOOT-INF/lib/", "WEB-INF/lib/", "WEB-INF/lib-provided/", "lib/"];
@@ -30,7 +38,7 @@ static VERSION: Pattern = LazyLock::new(|| Regex::new(r#""version"\s*:\s*"([^"]{
 
 /// All frameworks of the programs that run, and the archives that could not be looked into, each with the reason.
 pub(super) fn find(host: &Host<'_>) -> (Vec<Found>, Vec<(String, String)>) {
-    let mut search = Search { seen: HashSet::new(), found: Vec::new(), unread: Vec::new() };
+    let mut search = Search { archives: ALL_ARCHIVES_CAP, ..Search::default() };
     for instance in host.programs().iter().filter(|instance| instance.is_running()) {
         let service = WebServiceKind::of(instance);
         match language(instance) {
@@ -40,11 +48,15 @@ pub(super) fn find(host: &Host<'_>) -> (Vec<Found>, Vec<(String, String)>) {
             _ => {}
         }
     }
+    let mut shared = HashSet::new();
     for site in &host.sites().all {
-        for folder in site.root.iter().chain(site.paths.iter().filter_map(|(_, folder)| folder.as_ref())) {
+        // Sites of one server may have all their paths from it.
+        let paths = Some(&site.paths).filter(|paths| shared.insert(Rc::as_ptr(paths)));
+        let folders = paths.into_iter().flat_map(|paths| paths.iter()).filter_map(|(_, folder)| folder.as_deref());
+        for folder in site.root.as_deref().into_iter().chain(folders) {
             // A site's root is often a folder of the application, such as its `public`.
             for folder in upwards(folder).into_iter().take(2) {
-                search.php(&site.view, &folder, site.service, site.pid);
+                search.php(site, &folder);
             }
         }
     }
@@ -67,22 +79,36 @@ fn language(instance: &Instance) -> Option<ProgrammingLanguage> {
     }
 }
 
+/// A path in a file tree, which is told by its container and by the device and number of its root: each process of a
+/// container has a view of its own of the same.
+type Seen = (Option<String>, Option<(u64, u64)>, String);
+
+fn seen(view: &Root, container: &Option<String>, path: &str) -> Seen {
+    let root = view.metadata("/").ok().map(|root| (root.dev(), root.ino()));
+    (container.clone(), root, path.to_owned())
+}
+
+#[derive(Default)]
 struct Search {
-    seen: HashSet<(Root, String)>,
+    seen: HashSet<Seen>,
+    /// The folders of sites, whether there is anything in them or not.
+    asked: HashSet<Seen>,
+    /// How many archives may still be looked at.
+    archives: usize,
     found: Vec<Found>,
     unread: Vec<(String, String)>,
 }
 
 impl Search {
     /// True when the folder was not looked into before.
-    fn is_new(&mut self, view: &Root, folder: &str) -> bool {
-        self.seen.len() < FOLDERS_CAP && self.seen.insert((view.clone(), folder.to_owned()))
+    fn is_new(&mut self, instance: &Instance, folder: &str) -> bool {
+        self.seen.len() < FOLDERS_CAP && self.seen.insert(seen(&instance.view, &instance.container_id, folder))
     }
 
     fn python(&mut self, instance: &Instance, service: Option<WebServiceKind>) {
         let view = &instance.view;
         for folder in Folders::of(view, &Program::of_instance(instance)).found {
-            if !self.is_new(view, &folder) {
+            if !self.is_new(instance, &folder) {
                 continue;
             }
             for name in view.list(&folder).unwrap_or_default() {
@@ -98,7 +124,7 @@ impl Search {
     fn node(&mut self, instance: &Instance, service: Option<WebServiceKind>) {
         for folder in program_folders(instance) {
             let modules = format!("{}/node_modules", folder.trim_end_matches('/'));
-            if instance.view.metadata(&modules).is_err() || !self.is_new(&instance.view, &modules) {
+            if instance.view.metadata(&modules).is_err() || !self.is_new(instance, &modules) {
                 continue;
             }
             for framework in FRAMEWORKS.iter().filter(|one| one.language == ProgrammingLanguage::Node) {
@@ -117,7 +143,7 @@ impl Search {
         for folder in program_folders(instance) {
             let path = format!("{}/Gemfile.lock", folder.trim_end_matches('/'));
             let Ok((bytes, _)) = instance.view.read_head(&path, FILE_CAP) else { continue };
-            if !self.is_new(&instance.view, &path) {
+            if !self.is_new(instance, &path) {
                 continue;
             }
             let text = String::from_utf8_lossy(&bytes);
@@ -129,10 +155,16 @@ impl Search {
         }
     }
 
-    fn php(&mut self, view: &Root, folder: &str, service: WebServiceKind, pid: u32) {
+    fn php(&mut self, site: &Site, folder: &str) {
         let vendor = format!("{}/vendor", folder.trim_end_matches('/'));
-        let Ok((bytes, _)) = view.read_head(&format!("{vendor}/composer/installed.json"), FILE_CAP) else { return };
-        if !self.is_new(view, &vendor) {
+        let key = seen(&site.view, &site.container_id, &vendor);
+        if self.asked.len() >= ASKED_CAP || !self.asked.insert(key.clone()) {
+            return;
+        }
+        let Ok((bytes, _)) = site.view.read_head(&format!("{vendor}/composer/installed.json"), FILE_CAP) else {
+            return;
+        };
+        if self.seen.len() >= FOLDERS_CAP || !self.seen.insert(key) {
             return;
         }
         let Ok(installed) = serde_json::from_slice::<serde_json::Value>(&bytes) else { return };
@@ -142,7 +174,7 @@ impl Search {
             let text = |key: &str| package.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
             if let Some(framework) = Framework::of(ProgrammingLanguage::Php, text("name")) {
                 let version = text("version").trim_start_matches('v').to_owned();
-                self.push(framework, &version, format!("{vendor}/{}", framework.package), Some(service), pid);
+                self.push(framework, &version, format!("{vendor}/{}", framework.package), Some(site.service), site.pid);
             }
         }
     }
@@ -164,13 +196,16 @@ impl Search {
         for instance in host.programs().iter().filter(|one| one.is_running()).filter(is_java) {
             let service = WebServiceKind::of(instance);
             for place in self.places(instance) {
-                for path in &place {
-                    let Some((package, version)) = file_name(path).and_then(artifact) else { continue };
-                    let Some(framework) = Framework::of(ProgrammingLanguage::Java, package) else { continue };
-                    let of_it = |path: &&String| {
-                        file_name(path).and_then(artifact).is_some_and(|(artifact, _)| framework.has(artifact))
-                    };
-                    let jars = u32::try_from(place.iter().filter(of_it).count()).unwrap_or(u32::MAX);
+                let artifacts = || place.iter().filter_map(|path| Some((path, file_name(path).and_then(artifact)?)));
+                let mut jars: HashMap<&str, u32> = HashMap::new();
+                for (_, (name, _)) in artifacts() {
+                    for framework in FRAMEWORKS.iter().filter(|one| one.language == ProgrammingLanguage::Java) {
+                        *jars.entry(framework.package).or_default() += u32::from(framework.has(name));
+                    }
+                }
+                for (path, (name, version)) in artifacts() {
+                    let Some(framework) = Framework::of(ProgrammingLanguage::Java, name) else { continue };
+                    let jars = jars.get(framework.package).copied().unwrap_or_default();
                     let (version, path) = (version.to_owned(), path.clone());
                     self.found.push(Found { framework, version, path, service, pid: instance.pid, jars });
                 }
@@ -192,41 +227,59 @@ impl Search {
         for entry in class_path.unwrap_or_default().split(':').filter(|entry| !entry.is_empty()) {
             match entry.strip_suffix("/*") {
                 Some(folder) => folders.push(absolute(folder)),
-                None if entry.ends_with(".jar") && named.len() < FOLDERS_CAP => named.push(absolute(entry)),
+                None if entry.ends_with(".jar") => named.push(absolute(entry)),
                 None => {}
             }
         }
         let bases = [instance.options.value(&["-Dcatalina.base="]).map(str::to_owned), instance.home.clone()];
         for base in bases.into_iter().flatten() {
             folders.push(format!("{base}/lib"));
-            for name in view.list(&format!("{base}/webapps")).unwrap_or_default() {
+            for name in view.list(&format!("{base}/webapps")).unwrap_or_default().iter().take(FOLDERS_CAP) {
                 folders.push(format!("{base}/webapps/{name}/WEB-INF/lib"));
             }
         }
         folders.sort();
         folders.dedup();
-        let mut places = vec![named];
+        let mut left = ARCHIVES_CAP.min(self.archives);
+        let mut places = vec![self.within(named, &mut left, instance)];
         for folder in folders.iter().take(FOLDERS_CAP) {
+            if left == 0 || !self.is_new(instance, folder) {
+                continue;
+            }
             let names = view.list(folder).unwrap_or_default();
-            let jars = names.iter().filter(|name| name.ends_with(".jar")).take(FOLDERS_CAP);
-            places.push(jars.map(|name| format!("{folder}/{name}")).collect());
+            let jars = names.iter().filter(|name| name.ends_with(".jar")).take(left + 1);
+            let jars = jars.map(|name| format!("{folder}/{name}")).collect();
+            places.push(self.within(jars, &mut left, instance));
         }
         // What stands behind it is the program's.
         let mut args = instance.options.all().iter().skip(1);
         if args.any(|arg| arg == "-jar")
             && let Some(path) = args.next()
         {
-            places.push(self.inside(view, &absolute(path)));
+            let jars = self.inside(instance, &absolute(path));
+            places.push(self.within(jars, &mut left, instance));
         }
         places
     }
 
+    /// The first of a place's archives, so many as may still be looked at.
+    fn within(&mut self, mut jars: Vec<String>, left: &mut usize, instance: &Instance) -> Vec<String> {
+        if jars.len() > *left {
+            let path = instance.exe.clone().unwrap_or_default();
+            self.unread.push((path, format!("process {} has more archives than are looked at", instance.pid)));
+            jars.truncate(*left);
+        }
+        *left -= jars.len();
+        self.archives = self.archives.saturating_sub(jars.len());
+        jars
+    }
+
     /// The libraries inside an archive, each as `archive!name`; of an archive that was looked into before none.
-    fn inside(&mut self, view: &Root, path: &str) -> Vec<String> {
-        if !self.is_new(view, path) {
+    fn inside(&mut self, instance: &Instance, path: &str) -> Vec<String> {
+        if !self.is_new(instance, path) {
             return Vec::new();
         }
-        let names = view.open(path).map_err(|e| e.to_string()).and_then(jar_package::inner_names);
+        let names = instance.view.open(path).map_err(|e| e.to_string()).and_then(jar_package::inner_names);
         let names = names.unwrap_or_else(|reason| {
             self.unread.push((path.to_owned(), reason));
             Vec::new()

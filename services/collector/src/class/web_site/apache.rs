@@ -1,6 +1,7 @@
 //! Apache's virtual hosts, and the main server beside them.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::{Binding, Described, WebProtocol, joined, split_address};
 use crate::config::Reader;
@@ -113,7 +114,7 @@ fn site(server: Server, mut bindings: Vec<Binding>) -> Described {
     }
     bindings.sort();
     bindings.dedup();
-    Described { bindings, domains, root: server.root, paths: server.paths }
+    Described { bindings, domains, root: server.root.map(Rc::from), paths: Rc::new(server.paths) }
 }
 
 /// `Listen [address:]port [protocol]`.

@@ -1,8 +1,9 @@
 //! Caddy's sites, as a Caddyfile describes them.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use super::{Binding, Described, WebProtocol, joined, split_address};
+use super::{Binding, Described, Paths, SITES_CAP, WebProtocol, joined, split_address};
 use crate::config::Reader;
 use crate::config::caddy;
 use crate::config::nginx::Event;
@@ -33,9 +34,9 @@ struct Globals {
 struct Server {
     addresses: Vec<String>,
     binds: Vec<String>,
-    root: Option<String>,
+    root: Option<Rc<str>>,
     is_tls: bool,
-    paths: Vec<(String, Option<String>)>,
+    paths: Paths,
 }
 
 /// A block in a site's: where it holds, and whether that is taken off the path. None where it says nothing of files.
@@ -90,7 +91,14 @@ pub(super) fn sites(reader: &mut Reader<'_>, config: &str, instance: &Instance) 
             },
         }
     }
-    servers.into_iter().flat_map(|server| server.described(&globals)).collect()
+    // Each port has its own copy of all addresses.
+    let mut left = SITES_CAP;
+    let sites = servers.into_iter().flat_map(|server| server.described(&globals)).take_while(|site| {
+        let is_open = left > 0;
+        left = left.saturating_sub(site.bindings.len());
+        is_open
+    });
+    sites.collect()
 }
 
 /// What the block is whose directives are read.
@@ -140,7 +148,7 @@ impl Server {
                 let own = rest.first().map(String::as_str).filter(|matcher| *matcher != "*");
                 let outer = inner.iter().rev().find_map(|(path, strips)| Some((path.as_deref()?, *strips)));
                 match (own, outer) {
-                    (None, None) => _ = self.root.get_or_insert(folder),
+                    (None, None) => _ = self.root.get_or_insert(folder.into()),
                     (None, Some((path, true))) => self.path(path, folder),
                     (Some(path), None) if path.starts_with('/') => self.path(path, joined(&folder, plain(path))),
                     (None, Some((path, false))) => self.path(path, joined(&folder, plain(path))),
@@ -153,11 +161,11 @@ impl Server {
     }
 
     fn path(&mut self, path: &str, folder: String) {
-        self.paths.push((plain(path).to_owned(), Some(folder)));
+        Rc::make_mut(&mut self.paths).push((plain(path).to_owned(), Some(folder)));
     }
 
     /// A site per protocol and port, each with its domains.
-    fn described(self, globals: &Globals) -> Vec<Described> {
+    fn described(self, globals: &Globals) -> impl Iterator<Item = Described> {
         let mut ports: BTreeMap<(WebProtocol, u16), Vec<String>> = BTreeMap::new();
         for address in &self.addresses {
             let (scheme, rest) =
@@ -176,19 +184,19 @@ impl Server {
             ports.entry((protocol, port)).or_default().push(host.to_ascii_lowercase());
         }
         let binds = if self.binds.is_empty() { &globals.binds } else { &self.binds };
-        let mut binds: Vec<&str> = binds.iter().map(|bind| bind.trim_matches(['[', ']'])).collect();
+        let mut binds: Vec<String> = binds.iter().map(|bind| bind.trim_matches(['[', ']']).to_owned()).collect();
         binds.retain(|bind| !bind.contains('/'));
         if binds.is_empty() {
-            binds.push("");
+            binds.push(String::new());
         }
-        let site = |((protocol, port), mut domains): ((WebProtocol, u16), Vec<String>)| {
+        let site = move |((protocol, port), mut domains): ((WebProtocol, u16), Vec<String>)| {
             domains.sort();
             domains.dedup();
-            let binding = |bind: &&str| Binding { protocol, address: (*bind).to_owned(), port };
+            let binding = |bind: &String| Binding { protocol, address: bind.clone(), port };
             let (bindings, root) = (binds.iter().map(binding).collect(), self.root.clone());
-            Described { bindings, domains, root, paths: self.paths.clone() }
+            Described { bindings, domains, root, paths: Rc::clone(&self.paths) }
         };
-        ports.into_iter().map(site).collect()
+        ports.into_iter().map(site)
     }
 }
 

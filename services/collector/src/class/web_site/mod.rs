@@ -10,10 +10,11 @@ mod tomcat;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Class, ClassSnapshot, Item, WebServiceKind};
+use super::{Class, ClassSnapshot, ITEM_CAP, Item, Outcome, WebServiceKind};
 use crate::config::{Complaint, Reader};
 use crate::product::Instance;
 use crate::text::Fields;
@@ -27,6 +28,9 @@ const ADDRESS_CAP: usize = 63;
 const PATHS_CAP: usize = 500;
 /// The most sites of one server; beyond what a report takes they are of no use.
 const SITES_CAP: usize = 100_000;
+/// What the paths that are reported may cost in memory, those of each site counted; and what one costs beside its bytes.
+const PATHS_COST_CAP: usize = 64 << 20;
+const PATH_COST: usize = 192;
 /// Answers what another server passes on, and has no sites of its own.
 const SITELESS: &str = "PHP-FPM";
 
@@ -111,10 +115,12 @@ pub(crate) struct Site {
     pub(crate) view: Root,
     pub(crate) bindings: Vec<Binding>,
     pub(crate) domains: Vec<String>,
-    pub(crate) root: Option<String>,
-    /// Paths in the URL with their folders.
-    pub(crate) paths: Vec<(String, Option<String>)>,
+    pub(crate) root: Option<Rc<str>>,
+    pub(crate) paths: Paths,
 }
+
+/// Paths in the URL with their folders, shared by the sites that have the same.
+pub(crate) type Paths = Rc<Vec<(String, Option<String>)>>;
 
 /// Where a site listens.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,8 +135,8 @@ pub(crate) struct Binding {
 struct Described {
     bindings: Vec<Binding>,
     domains: Vec<String>,
-    root: Option<String>,
-    paths: Vec<(String, Option<String>)>,
+    root: Option<Rc<str>>,
+    paths: Paths,
 }
 
 /// All sites of a host, with what was left out of their configurations.
@@ -208,39 +214,70 @@ pub(super) fn read(host: &Host<'_>) -> ClassSnapshot {
         snapshot.skip(&complaint.path, complaint.line, complaint.reason);
     }
     let mut found: BTreeMap<Key, WebSite> = BTreeMap::new();
+    // How many were looked at, how many were only counted, and what the paths of further ones may cost.
+    let (mut seen, mut rest, mut left) = (0_usize, 0_usize, PATHS_COST_CAP);
     for site in &sites.all {
+        let count = site.bindings.len().saturating_mul(site.domains.len());
+        let room = if found.len() > ITEM_CAP { 0 } else { SITES_CAP.saturating_sub(seen) };
+        if room == 0 {
+            rest = rest.saturating_add(count);
+            continue;
+        }
         let Some(instance) = host.programs().iter().find(|instance| instance.pid == site.pid) else { continue };
-        let template = template(host, site, instance);
-        for binding in &site.bindings {
-            for domain in &site.domains {
-                let mut item = WebSite { protocol: binding.protocol, port: binding.port, ..template.clone() };
-                let mut fields = Fields { escaped: item.escaped, truncated: std::mem::take(&mut item.truncated) };
-                item.domain = fields.text("domain", domain.as_bytes(), TEXT_CAP);
-                item.bind_address = fields.text("bind_address", binding.address.as_bytes(), ADDRESS_CAP);
-                (item.escaped, item.truncated) = (fields.escaped, fields.truncated);
-                let container = item.container_id.clone();
-                match found.entry((container, item.protocol, item.domain.clone(), item.port, item.bind_address.clone()))
-                {
-                    Entry::Vacant(entry) => _ = entry.insert(item),
-                    // The server itself ignores the later one.
-                    Entry::Occupied(_) => {
-                        let source = instance.config.as_deref().unwrap_or_default();
-                        snapshot.skip(
-                            source,
-                            0,
-                            "another site has the same container, protocol, domain, port and address",
-                        );
+        let mut template = template(host, site, instance, &mut left);
+        let (paths, cost) = (std::mem::take(&mut template.paths), cost(site));
+        let pairs = site.bindings.iter().flat_map(|binding| site.domains.iter().map(move |domain| (binding, domain)));
+        let mut done = 0;
+        for (binding, domain) in pairs.take(room) {
+            if found.len() > ITEM_CAP {
+                break;
+            }
+            done += 1;
+            let mut item = WebSite { protocol: binding.protocol, port: binding.port, ..template.clone() };
+            let mut fields = Fields { escaped: item.escaped, truncated: std::mem::take(&mut item.truncated) };
+            item.domain = fields.text("domain", domain.as_bytes(), TEXT_CAP);
+            item.bind_address = fields.text("bind_address", binding.address.as_bytes(), ADDRESS_CAP);
+            let container = item.container_id.clone();
+            match found.entry((container, item.protocol, item.domain.clone(), item.port, item.bind_address.clone())) {
+                Entry::Vacant(entry) => {
+                    left = left.saturating_sub(cost);
+                    if left > 0 {
+                        item.paths.clone_from(&paths);
+                    } else if !paths.is_empty() {
+                        fields.truncated.push("paths".to_owned());
+                        fields.truncated.dedup();
                     }
+                    (item.escaped, item.truncated) = (fields.escaped, fields.truncated);
+                    entry.insert(item);
+                }
+                // The server itself ignores the later one.
+                Entry::Occupied(_) => {
+                    let source = instance.config.as_deref().unwrap_or_default();
+                    snapshot.skip(source, 0, "another site has the same container, protocol, domain, port and address");
                 }
             }
         }
+        seen += done;
+        rest = rest.saturating_add(count - done);
     }
+    let total = found.len().saturating_add(rest);
     snapshot.fill(found.into_values().map(|item| Item::WebSite(Box::new(item))).collect());
+    if rest > 0 {
+        snapshot.outcome = Outcome::Truncated { total };
+    }
     snapshot
 }
 
-/// A site without its domain and where it listens.
-fn template(host: &Host<'_>, site: &Site, instance: &Instance) -> WebSite {
+/// What the paths of a site cost where they are reported.
+fn cost(site: &Site) -> usize {
+    let one = |(path, folder): &(String, Option<String>)| {
+        path.len().min(SHORT_CAP) + folder.as_ref().map_or(0, |folder| folder.len().min(SHORT_CAP)) + PATH_COST
+    };
+    site.paths.iter().take(PATHS_CAP).map(one).sum()
+}
+
+/// A site without its domain and where it listens; without its paths where they cost too much.
+fn template(host: &Host<'_>, site: &Site, instance: &Instance, left: &mut usize) -> WebSite {
     let server = host.processes().ok().and_then(|processes| processes.get(site.pid)).map(|one| host.person(one));
     let mut fields = Fields { escaped: instance.escaped, truncated: Vec::new() };
     let facts = |path: &str| {
@@ -251,7 +288,11 @@ fn template(host: &Host<'_>, site: &Site, instance: &Instance) -> WebSite {
     };
     let root = site.root.as_deref().and_then(facts);
     let mut paths = Vec::new();
-    for (virtual_path, real_path) in site.paths.iter().take(PATHS_CAP) {
+    *left = left.saturating_sub(cost(site));
+    if *left == 0 && !site.paths.is_empty() {
+        fields.truncated.push("paths".to_owned());
+    }
+    for (virtual_path, real_path) in site.paths.iter().take(if *left > 0 { PATHS_CAP } else { 0 }) {
         let found = real_path.as_deref().and_then(facts);
         let (owner, group, permission) = match found {
             Some((owner, group, permission)) => (Some(owner), Some(group), Some(permission)),

@@ -1,6 +1,8 @@
 //! nginx's server blocks.
 
-use super::{Binding, Described, WebProtocol, joined, split_address};
+use std::rc::Rc;
+
+use super::{Binding, Described, Paths, WebProtocol, joined, split_address};
 use crate::config::Reader;
 use crate::config::nginx::{self, Event};
 use crate::product::Instance;
@@ -29,7 +31,7 @@ pub(super) fn sites(reader: &mut Reader<'_>, config: &str, instance: &Instance) 
                 let name = words.first().cloned().unwrap_or_default();
                 if name == "server" && server.is_none() && outer.name == "http" {
                     let described =
-                        Described { bindings: Vec::new(), domains: Vec::new(), root: None, paths: Vec::new() };
+                        Described { bindings: Vec::new(), domains: Vec::new(), root: None, paths: Paths::default() };
                     server = Some((described, Vec::new(), Vec::new()));
                 }
                 let path = if name == "location" { words[1..].join(" ") } else { String::new() };
@@ -64,8 +66,9 @@ pub(super) fn sites(reader: &mut Reader<'_>, config: &str, instance: &Instance) 
                 }
                 let is_server = block.name == "server" && blocks.last().is_some_and(|outer| outer.name == "http");
                 if is_server && let Some((mut site, locations, listens)) = server.take() {
-                    site.paths = locations.iter().filter_map(|one| location(one, block.root.as_deref())).collect();
-                    site.root = block.root;
+                    let paths = locations.iter().filter_map(|one| location(one, block.root.as_deref()));
+                    site.paths = Rc::new(paths.collect());
+                    site.root = block.root.map(Rc::from);
                     site.bindings = bindings(&listens, block.is_tls);
                     site.domains.sort();
                     site.domains.dedup();

@@ -1,5 +1,6 @@
 //! Tomcat's hosts. Of `server.xml` only the attributes of connectors and hosts are of interest, so tags are looked for.
 
+use std::rc::Rc;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -54,7 +55,12 @@ pub(super) fn sites(reader: &mut Reader<'_>, config: &str, instance: &Instance) 
                 paths.push((virtual_path, Some(path)));
             }
         }
-        Described { bindings: bindings.clone(), domains: vec![name.to_ascii_lowercase()], root: Some(folder), paths }
+        Described {
+            bindings: bindings.clone(),
+            domains: vec![name.to_ascii_lowercase()],
+            root: Some(folder.into()),
+            paths: Rc::new(paths),
+        }
     };
     hosts.into_iter().map(described).collect()
 }
