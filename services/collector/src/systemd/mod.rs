@@ -6,7 +6,7 @@ mod reach;
 mod state;
 mod users;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -38,8 +38,13 @@ const TYPES: [&str; 11] =
 
 /// Unit files are small; what is longer is no unit.
 const UNIT_CAP: usize = 1 << 20;
-/// More entries than this in one folder are not looked at.
+/// Of each folder so many entries are looked at, the first by name; of the folders in one so many times that together, and
+/// so many times that are listed to find the first.
 const ENTRY_CAP: usize = 50_000;
+const INNER: usize = 5;
+const LISTED: usize = 100;
+/// What opening a file costs as bytes, however short it is.
+const OPEN_COST: usize = 1 << 10;
 
 /// What a folder of the search path is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,9 +83,9 @@ struct Folder {
     units: BTreeMap<String, Entry>,
     /// `X.wants` and `X.requires`: the name, and the names of the links in it.
     pulls: Vec<(String, Vec<String>)>,
-    /// `X.d`: the names of folders with drop-ins.
-    drop_ins: BTreeSet<String>,
-    /// Whether it holds more than was looked at.
+    /// `X.d`: the names of the drop-ins in it, sorted.
+    drop_ins: BTreeMap<String, Vec<String>>,
+    /// Whether it, or a folder in it, holds more than was looked at.
     is_cut: bool,
 }
 
@@ -103,8 +108,11 @@ pub(crate) struct Units<'a> {
     /// So many of the folders are its own, the first; those behind them are shared with other managers.
     own: usize,
     is_system: bool,
-    /// How many bytes of unit files may still be read.
-    left: Rc<Cell<usize>>,
+    /// How many bytes of unit files may still be read: of its own, and of all managers' that share it.
+    left: Cell<usize>,
+    all_left: Rc<Cell<usize>>,
+    /// What was read of drop-ins, as several units have them.
+    texts: RefCell<BTreeMap<String, Option<Rc<[u8]>>>>,
 }
 
 impl<'a> Units<'a> {
@@ -127,9 +135,18 @@ impl<'a> Units<'a> {
                 Err(e) => return Err(e),
             }
         }
-        let (own, left) = (folders.len(), Rc::new(Cell::new(usize::MAX)));
+        let (own, left) = (folders.len(), Cell::new(usize::MAX));
         let has_units = folders.iter().any(|folder| !folder.units.is_empty());
-        Ok(has_units.then_some(Units { root, folders, own, is_system: true, left }))
+        let all_left = Rc::new(left.clone());
+        Ok(has_units.then_some(Units {
+            root,
+            folders,
+            own,
+            is_system: true,
+            left,
+            all_left,
+            texts: RefCell::default(),
+        }))
     }
 
     /// The unit files that count, by name, and the instances of templates that are enabled. Of files that are shared with
@@ -168,7 +185,7 @@ impl<'a> Units<'a> {
         let (path, _) = self.find(name)?;
         let mut settings = Settings::parse(&self.text(&path)?);
         for path in self.drop_ins(name) {
-            if let Some(bytes) = self.text(&path) {
+            if let Some(bytes) = self.drop_in(path) {
                 settings.add(&bytes);
             }
         }
@@ -177,12 +194,27 @@ impl<'a> Units<'a> {
 
     fn text(&self, path: &str) -> Option<Vec<u8>> {
         use std::io::Read as _;
-        let cap = UNIT_CAP.min(self.left.get());
-        (cap > 0).then_some(())?;
+        let cap = self.left.get().min(self.all_left.get()).min(UNIT_CAP);
+        (cap > 0).then(|| self.spend(OPEN_COST))?;
         let mut bytes = Vec::new();
         self.root.open(path).ok()?.take(cap as u64).read_to_end(&mut bytes).ok()?;
-        self.left.set(self.left.get() - bytes.len());
+        self.spend(bytes.len());
         Some(bytes)
+    }
+
+    fn spend(&self, bytes: usize) {
+        [&self.left, &*self.all_left].into_iter().for_each(|left| left.set(left.get().saturating_sub(bytes)));
+    }
+
+    /// The text of a drop-in; each use of it counts as read.
+    fn drop_in(&self, path: String) -> Option<Rc<[u8]>> {
+        if let Some(known) = self.texts.borrow().get(&path) {
+            self.spend(known.as_ref().map_or(0, |bytes| bytes.len()));
+            return known.clone().filter(|_| self.left.get().min(self.all_left.get()) > 0);
+        }
+        let bytes = self.text(&path).map(Rc::from);
+        self.texts.borrow_mut().insert(path, bytes.clone());
+        bytes
     }
 
     /// The drop-ins of a unit in the order in which they count: by file name, whatever folder they lie in; of one name
@@ -191,13 +223,9 @@ impl<'a> Units<'a> {
         let mut found: BTreeMap<String, String> = BTreeMap::new();
         for owner in owners(name) {
             let directory = format!("{owner}.d");
-            for folder in self.folders.iter().filter(|folder| folder.drop_ins.contains(&directory)) {
-                let path = format!("{}/{directory}", folder.path);
-                for (file, entry) in entries(self.root, &path, ENTRY_CAP).unwrap_or_default().0 {
-                    if entry.is_some() && file.ends_with(".conf") {
-                        let path = format!("{path}/{file}");
-                        found.entry(file).or_insert(path);
-                    }
+            for folder in &self.folders {
+                for file in folder.drop_ins.get(&directory).into_iter().flatten() {
+                    found.entry(file.clone()).or_insert_with(|| format!("{}/{directory}/{file}", folder.path));
                 }
             }
         }
@@ -226,25 +254,34 @@ impl<'a> Units<'a> {
 }
 
 impl Folder {
-    /// Reads a folder, of it and of each in it at most so many entries.
+    /// Reads a folder, of it and of each in it at most so many entries, and of those in it a few times that together.
     fn read(root: &Root, path: String, place: Place, cap: usize) -> Result<Self, ReadError> {
         let (entries_of_it, is_cut) = entries(root, &path, cap)?;
-        let (units, drop_ins) = (BTreeMap::new(), BTreeSet::new());
+        let (units, drop_ins) = (BTreeMap::new(), BTreeMap::new());
+        let mut left = INNER * cap;
         let mut folder = Folder { path, place, units, pulls: Vec::new(), drop_ins, is_cut };
         for (name, entry) in entries_of_it {
-            match entry {
-                Some(entry) if is_unit(&name) => _ = folder.units.insert(name, entry),
-                None if name.ends_with(".wants") || name.ends_with(".requires") => {
-                    let (links, is_cut) = entries(root, &format!("{}/{name}", folder.path), cap).unwrap_or_default();
-                    folder.is_cut |= is_cut;
-                    let links = links.into_iter().filter_map(|(link, entry)| match entry {
-                        Some(Entry::Link(_)) if is_unit(&link) => Some(link),
-                        _ => None,
-                    });
-                    folder.pulls.push((name, links.collect()));
+            if let Some(entry) = entry {
+                if is_unit(&name) {
+                    folder.units.insert(name, entry);
                 }
-                None if name.ends_with(".d") => _ = folder.drop_ins.insert(name),
-                _ => {}
+                continue;
+            }
+            let pulls = name.ends_with(".wants") || name.ends_with(".requires");
+            if !pulls && !name.ends_with(".d") {
+                continue;
+            }
+            let inner = entries(root, &format!("{}/{name}", folder.path), cap.min(left));
+            let (inner, is_cut) = inner.unwrap_or_default();
+            folder.is_cut |= is_cut;
+            left -= inner.len();
+            if pulls {
+                let links =
+                    inner.into_iter().filter(|(link, entry)| matches!(entry, Some(Entry::Link(_))) && is_unit(link));
+                folder.pulls.push((name, links.map(|(link, _)| link).collect()));
+            } else {
+                let files = inner.into_iter().filter(|(file, entry)| entry.is_some() && file.ends_with(".conf"));
+                folder.drop_ins.insert(name, files.map(|(file, _)| file).collect());
             }
         }
         Ok(folder)
@@ -253,18 +290,25 @@ impl Folder {
 
 type Entries = Vec<(String, Option<Entry>)>;
 
-/// The entries of a folder, links not followed, and whether it has more than so many; a folder in it has no entry. Hidden
-/// names and copies are left out.
+/// The first entries of a folder by name, links not followed, and whether it has more than so many; a folder in it has no
+/// entry. Hidden names and copies are left out.
 fn entries(root: &Root, path: &str, cap: usize) -> Result<(Entries, bool), ReadError> {
     let read = || {
-        let mut found = Vec::new();
+        let (mut found, mut first, mut is_cut) = (Vec::new(), BTreeMap::new(), false);
         let mut folder = std::fs::read_dir(root.resolve(path)?)?;
-        for entry in folder.by_ref().take(cap) {
+        for entry in folder.by_ref().take(cap.saturating_mul(LISTED)) {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
             if name.starts_with('.') || name.ends_with('~') {
                 continue;
             }
+            first.insert(name, entry);
+            if first.len() > cap {
+                first.pop_last();
+                is_cut = true;
+            }
+        }
+        for (name, entry) in first {
             let kind = entry.file_type()?;
             if kind.is_dir() {
                 found.push((name, None));
@@ -275,8 +319,7 @@ fn entries(root: &Root, path: &str, cap: usize) -> Result<(Entries, bool), ReadE
                 found.push((name, Some(Entry::File)));
             }
         }
-        found.sort();
-        Ok((found, folder.next().is_some()))
+        Ok((found, is_cut || folder.next().is_some()))
     };
     read().map_err(|e| ReadError::of(path, e))
 }

@@ -1,7 +1,7 @@
 //! The units of users' managers: those that all of them have, and those in accounts' homes. Whoever owns a home may put
 //! anything into it, so all of it is bounded.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -25,8 +25,9 @@ const LINGER: &str = "/var/lib/systemd/linger";
 /// The most entries of a folder in a home, and the most homes with units.
 const HOME_CAP: usize = 200;
 const HOMES_CAP: usize = 1_000;
-/// So much of all unit files in homes is read.
+/// So much of all unit files in homes is read, and of those in one home.
 const BYTES_CAP: usize = 32 << 20;
+const HOME_BYTES_CAP: usize = 8 << 20;
 /// So many of what cannot be read are named.
 const UNREAD_CAP: usize = 20;
 
@@ -70,11 +71,15 @@ impl<'a> UserUnits<'a> {
         let shared =
             SHARED.iter().filter_map(|(path, place)| folder(&mut units.unread, (*path).to_owned(), *place, ENTRY_CAP));
         let shared: Vec<Rc<Folder>> = shared.collect();
-        let left = Rc::new(Cell::new(BYTES_CAP));
+        let all_left = Rc::new(Cell::new(BYTES_CAP));
         if shared.iter().any(|folder| !folder.units.is_empty()) {
-            let left = Rc::new(Cell::new(usize::MAX));
-            let whose = Whose { account: None, lingers: !lingering.is_empty() };
-            units.all.push((whose, Units { root, own: shared.len(), folders: shared.clone(), is_system: false, left }));
+            let left = Cell::new(usize::MAX);
+            let (whose, all_left) = (Whose { account: None, lingers: !lingering.is_empty() }, Rc::new(left.clone()));
+            let (own, folders) = (shared.len(), shared.clone());
+            units.all.push((
+                whose,
+                Units { root, own, folders, is_system: false, left, all_left, texts: RefCell::default() },
+            ));
         }
         let mut seen = BTreeSet::new();
         for (account, home) in homes {
@@ -96,7 +101,11 @@ impl<'a> UserUnits<'a> {
             let own = folders.len();
             folders.extend(shared.iter().cloned());
             let whose = Whose { account: Some(account.clone()), lingers: lingering.contains(account) };
-            units.all.push((whose, Units { root, folders, own, is_system: false, left: Rc::clone(&left) }));
+            let (left, all_left) = (Cell::new(HOME_BYTES_CAP), Rc::clone(&all_left));
+            units.all.push((
+                whose,
+                Units { root, folders, own, is_system: false, left, all_left, texts: RefCell::default() },
+            ));
         }
         if hidden > 0 {
             units.unread.push(format!("{hidden} more folders of units in homes"));

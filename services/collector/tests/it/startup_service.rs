@@ -3,6 +3,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use cwpp_collector::class::{Class, ClassSnapshot, Item, Outcome, StartupKind, StartupService};
 
@@ -270,7 +271,10 @@ fn units_of_users_are_read_with_whose_they_are() {
 fn hostile_homes_are_bounded_and_told() {
     let folder = "home/ann/.config/systemd/user";
     let mut host = Host::new()
-        .with("etc/passwd", "ann:x:1:1::/home/ann:/bin/sh\nbob:x:2:2::/home/bob:/bin/sh\n")
+        .with(
+            "etc/passwd",
+            "ann:x:1:1::/home/ann:/bin/sh\nbob:x:2:2::/home/bob:/bin/sh\ndan:x:3:3::/home/dan:/bin/sh\n",
+        )
         .with(
             "home/bob/.config/systemd/user/loud.service",
             format!("[Service]\nExecStart=/bin/x {}\n", "y".repeat(2 << 20)),
@@ -279,7 +283,8 @@ fn hostile_homes_are_bounded_and_told() {
         .link("loop.service", "home/bob/.config/systemd/user/loop.service");
     for n in 0..300 {
         host = host
-            .with(&format!("{folder}/a{n}.service"), BARE)
+            .with(&format!("{folder}/a{n:03}.service"), BARE)
+            .with(&format!("home/dan/.config/systemd/user/t{n:03}.timer"), "[Timer]\nOnCalendar=daily\n")
             .with(&format!("home/ann/.config/autostart/{n}.desktop"), "");
     }
     for n in 0..100 {
@@ -293,7 +298,48 @@ fn hostile_homes_are_bounded_and_told() {
     for told in ["/home/ann/.config/systemd/user (too many files)", "/home/ann/.config/autostart (too many files)"] {
         assert!(snapshot.unread_sources.iter().any(|source| source == told), "{:?}", snapshot.unread_sources);
     }
-    assert_eq!(host.read(Class::ScheduledTask).items.len(), 0);
+    // The first by name, whatever the order of the folder is.
+    let last = services(&snapshot).into_iter().rfind(|service| service.path.starts_with("/home/ann/.config/systemd"));
+    assert_eq!(last.map(|service| service.name).as_deref(), Some("a199.service"));
+    // What one home makes too much of takes nothing from another.
+    let snapshot = host.read(Class::ScheduledTask);
+    let name = |item: &Item| if let Item::ScheduledTask(task) = item { task.name.clone() } else { String::new() };
+    let names: Vec<String> = snapshot.items.iter().map(name).collect();
+    assert_eq!(names, (0..200).map(|n| format!("t{n:03}.timer")).collect::<Vec<_>>());
+    let told = "/home/dan/.config/systemd/user (too many files)";
+    assert!(snapshot.unread_sources.iter().any(|source| source == told), "{:?}", snapshot.unread_sources);
+}
+
+#[test]
+fn links_and_drop_ins_of_a_home_are_bounded_and_told() {
+    let own = "home/ann/.config/systemd/user";
+    let mut host = Host::large()
+        .with("etc/passwd", "ann:x:1:1::/home/ann:/bin/sh\n")
+        .with("usr/lib/systemd/user/many@.service", BARE)
+        .with("usr/lib/systemd/user/many@.timer", "[Timer]\nOnCalendar=daily\n")
+        .with(&format!("{own}/default.target"), "")
+        .with(&format!("{own}/service.d/x"), "")
+        .with(&format!("{own}/timer.d/x"), "");
+    for n in 0..20_000 {
+        fs::write(host.path().join(format!("{own}/service.d/{n}.conf")), "").unwrap();
+        fs::write(host.path().join(format!("{own}/timer.d/{n}.conf")), "").unwrap();
+    }
+    for folder in 0..100 {
+        fs::create_dir_all(host.path().join(format!("{own}/u{folder}.target.wants"))).unwrap();
+        for n in 0..200 {
+            let kind = if n % 2 == 0 { "service" } else { "timer" };
+            let link = format!("{own}/u{folder}.target.wants/many@{folder}-{n}.{kind}");
+            host = host.link(&format!("/usr/lib/systemd/user/many@.{kind}"), &link);
+        }
+    }
+    for class in [Class::StartupService, Class::ScheduledTask] {
+        let start = Instant::now();
+        let snapshot = host.read(class);
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+        assert!((300..=1_000).contains(&snapshot.items.len()), "{}", snapshot.items.len());
+        let told = format!("/{own} (too many files)");
+        assert!(snapshot.unread_sources.contains(&told), "{:?}", snapshot.unread_sources.first());
+    }
 }
 
 #[test]

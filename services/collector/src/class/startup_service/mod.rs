@@ -76,7 +76,9 @@ fn services(root: &Root) -> Result<ClassSnapshot, ReadError> {
     let mut names = BTreeSet::new();
     let units = Units::read(root)?;
     let mut add = |units: &Units<'_>, whose: Option<&Whose>| {
-        let started = units.started();
+        let mut started = units.started();
+        // With an instance of a template the template itself counts.
+        started.extend(started.iter().filter_map(|name| template(name)).collect::<Vec<_>>());
         let mut names = BTreeSet::new();
         for file in units.files() {
             let wanted = [".service", ".socket", ".path"].iter().any(|kind| file.name.ends_with(kind));
@@ -143,9 +145,7 @@ fn unit(
         }
         None => "root".to_owned(),
     };
-    let auto_run = !masked
-        && whose.is_none_or(|whose| whose.lingers)
-        && (started.contains(&real) || started.iter().any(|name| template(name).is_some_and(|name| name == real)));
+    let auto_run = !masked && whose.is_none_or(|whose| whose.lingers) && started.contains(&real);
     Some(StartupService {
         kind: StartupKind::Systemd,
         name: fields.text("name", file.name.as_bytes(), NAME_CAP),
