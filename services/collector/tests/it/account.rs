@@ -332,7 +332,7 @@ fn ssh(config: &str) -> Host {
     let names = ["root", "ann", "bob", "carl", "dora"];
     let passwd: String =
         names.iter().enumerate().map(|(n, name)| format!("{name}:x:{n}:{n}::/h/{name}:/bin/sh\n")).collect();
-    let shadow = "root:$y$x:1::::::\nann:$y$x:1::::::\nbob:$y$x:1::::::\ncarl:!:1::::::\ndora:*:1::::::\n";
+    let shadow = "root:$y$x:1::::::\nann:$y$x:1::::::\nbob:$y$x:1::::::\ncarl:*:1::::::\ndora:*:1::::::\n";
     let key = "ssh-ed25519 AAAA x\n";
     Host::new()
         .with("etc/passwd", passwd)
@@ -396,6 +396,24 @@ fn sshd_lets_in_whom_its_configuration_admits() {
     }
     let (known, unknown) = let_in(&ssh("AuthenticationMethods publickey,password\n").read(Class::Account));
     assert_eq!((known.as_str(), unknown.as_str()), ("", all));
+}
+
+#[test]
+fn sshd_takes_neither_empty_passwords_nor_locked_accounts_nor_every_key_of_root() {
+    let shadow = "root:*:1::::::\nann:!$y$x:1::::::\nbob::1::::::\ncarl:!:1::::::\ndora:*:1::::::\n";
+    for (config, known, unknown) in [
+        ("", "root", ""),
+        ("UsePAM no\n", "root", ""),
+        ("UsePAM yes\n", "ann carl root", ""),
+        ("UsePAM yes\nPermitEmptyPasswords yes\n", "ann bob carl root", ""),
+        ("PermitEmptyPasswords yes\nPasswordAuthentication no\n", "root", ""),
+        ("Match User bob\nPermitEmptyPasswords yes\n", "bob root", ""),
+        ("PermitRootLogin forced-commands-only\n", "", "root"),
+        ("PermitRootLogin forced-commands-only\nPubkeyAuthentication no\n", "", ""),
+    ] {
+        let snapshot = ssh(config).with("etc/shadow", shadow).read(Class::Account);
+        assert_eq!(let_in(&snapshot), (known.to_owned(), unknown.to_owned()), "{config}");
+    }
 }
 
 #[test]

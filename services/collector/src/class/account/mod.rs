@@ -239,7 +239,13 @@ impl Sources {
         };
         let expired = shadow.as_ref().map(|shadow| shadow.is_expired(now));
         let is_enabled = if expired == Some(true) { Some(false) } else { opens };
-        let means = sshd::Means { key: keys.map(|n| n > 0), password, is_expired: expired };
+        let means = sshd::Means {
+            key: keys.map(|n| n > 0),
+            password,
+            is_empty: shadow.is_some_and(|shadow| shadow.is_empty()),
+            is_barred: shadow.is_some_and(|shadow| shadow.is_barred()),
+            is_expired: expired,
+        };
         let is_ssh_login = self.sshd.admits(subject, means);
         Account {
             is_root: user.uid == 0,

@@ -19,7 +19,12 @@ const WARN_DAYS: i64 = 7;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Password {
     Usable,
+    /// None is needed.
+    Empty,
+    /// Matches none.
     Locked,
+    /// By `!`, for which sshd may refuse the account altogether.
+    Barred,
 }
 
 /// What the file says of an account, in days since 1970.
@@ -46,7 +51,7 @@ pub(super) fn parse(bytes: &[u8]) -> HashMap<Vec<u8>, Shadow> {
             std::str::from_utf8(rest.get(at)?).ok()?.trim().parse().ok().filter(|&days| (0..=4_000_000).contains(&days))
         };
         entries.entry(name.to_vec()).or_insert(Shadow {
-            password: usable(password),
+            password: kind(password),
             changed: day(0),
             max_age: day(2),
             warn: day(3),
@@ -61,20 +66,35 @@ pub(super) fn parse(bytes: &[u8]) -> HashMap<Vec<u8>, Shadow> {
 pub(super) fn of(user: &User, shadow: Option<&HashMap<Vec<u8>, Shadow>>) -> Option<Shadow> {
     let alone = |password| Shadow { password, changed: None, max_age: None, warn: None, lock: None, expires: None };
     if user.password != b"x" {
-        return Some(alone(usable(&user.password)));
+        return Some(alone(kind(&user.password)));
     }
     // Without an entry there is no password that could match.
     shadow.map(|entries| entries.get(&user.raw_name).copied().unwrap_or(alone(Password::Locked)))
 }
 
-/// No hash begins with `!` or `*`: such a field matches no password. An empty one needs none at all, which is usable.
-fn usable(field: &[u8]) -> Password {
-    if matches!(field.first(), Some(b'!' | b'*')) { Password::Locked } else { Password::Usable }
+/// No hash begins with `!` or `*`: such a field matches no password.
+fn kind(field: &[u8]) -> Password {
+    match field.first() {
+        None => Password::Empty,
+        Some(b'!') => Password::Barred,
+        Some(b'*') => Password::Locked,
+        Some(_) => Password::Usable,
+    }
 }
 
 impl Shadow {
     pub(super) fn has_password(&self) -> bool {
-        self.password == Password::Usable
+        matches!(self.password, Password::Usable | Password::Empty)
+    }
+
+    /// True when anybody is let in without a password.
+    pub(super) fn is_empty(&self) -> bool {
+        self.password == Password::Empty
+    }
+
+    /// True when the field begins with `!`.
+    pub(super) fn is_barred(&self) -> bool {
+        self.password == Password::Barred
     }
 
     pub(super) fn changed(&self) -> Option<DateTime<Utc>> {
@@ -108,7 +128,7 @@ impl Shadow {
     }
 
     pub(super) fn status(&self, now: DateTime<Utc>) -> PasswordStatus {
-        if self.password == Password::Locked {
+        if !self.has_password() {
             return PasswordStatus::Locked;
         }
         let today = today(now);

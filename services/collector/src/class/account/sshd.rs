@@ -36,6 +36,10 @@ pub(super) struct Subject<'a> {
 pub(super) struct Means {
     pub(super) key: Option<bool>,
     pub(super) password: Option<bool>,
+    /// Whether the password is the empty one.
+    pub(super) is_empty: bool,
+    /// Whether the password was locked by `!`.
+    pub(super) is_barred: bool,
     pub(super) is_expired: Option<bool>,
 }
 
@@ -75,17 +79,22 @@ impl Sshd {
         let is_on = |keys: &[&str], default: bool| word(keys).map_or(default, |word| word == "yes");
         let is_set = |key: &str| word(&[key]).is_some_and(|word| word != "none" && word != "any");
         let root = word(&["permitrootlogin"]).unwrap_or_default();
-        if !self.names(subject) || means.is_expired == Some(true) || (subject.is_root && root == "no") {
+        let has_pam = is_on(&["usepam"], false);
+        // Without PAM sshd itself looks whether the account is locked, and takes no key for it either.
+        let is_refused = means.is_expired == Some(true) || (means.is_barred && !has_pam);
+        if !self.names(subject) || is_refused || (subject.is_root && root == "no") {
             return Some(false);
         }
         // Where sshd asks by PAM it asks for the password, whatever it says of passwords.
-        let asks = is_on(&["kbdinteractiveauthentication", "challengeresponseauthentication"], true)
-            && is_on(&["usepam"], false);
+        let asks = is_on(&["kbdinteractiveauthentication", "challengeresponseauthentication"], true) && has_pam;
         let takes_password = (is_on(&["passwordauthentication"], true) || asks) && (!subject.is_root || root == "yes");
+        let takes_password = takes_password && (!means.is_empty || is_on(&["permitemptypasswords"], false));
         // Keys that a command tells, and certificates, are in no file of the account.
         let has_others = is_set("authorizedkeyscommand") || is_set("trustedusercakeys");
         let key = means.key.filter(|has| *has || !has_others);
         let key = if is_on(&["pubkeyauthentication"], true) { key } else { Some(false) };
+        // Which keys have a command is not looked at.
+        let key = key.filter(|has| !has || !subject.is_root || root != "forced-commands-only");
         let password = if takes_password { means.password } else { Some(false) };
         let opens = match (key, password) {
             (Some(true), _) | (_, Some(true)) => Some(true),
