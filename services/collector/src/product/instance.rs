@@ -285,7 +285,14 @@ fn config(
     match named {
         // As it is written where nothing can be seen of it.
         Some(path) => (below(path).into_iter().find(|path| exists(path)).or_else(|| absolute_only(path)), true),
-        None => (product.config_paths.iter().flat_map(|path| below(path)).find(|path| exists(path)), false),
+        None => {
+            let usual = product.config_paths.iter().flat_map(|path| match (path.strip_prefix("./"), cwd) {
+                (Some(path), Some(cwd)) => vec![version::below(cwd, path)],
+                (Some(_), None) => Vec::new(),
+                (None, _) => below(path),
+            });
+            (usual.into_iter().find(|path| exists(path)), false)
+        }
     }
 }
 

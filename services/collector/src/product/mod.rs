@@ -51,7 +51,7 @@ pub(crate) struct Product {
     /// Options that name the configuration file.
     pub(crate) config_options: &'static [&'static str],
     /// Where the configuration lies when no option says so; the first that exists. A relative path is below the home,
-    /// else the working directory.
+    /// else the working directory; one with `./` below the latter alone.
     pub(crate) config_paths: &'static [&'static str],
     /// Options that name the folder in which it is installed.
     pub(crate) home_options: &'static [&'static str],

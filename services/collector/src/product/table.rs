@@ -48,7 +48,7 @@ pub(crate) static PRODUCTS: &[Product] = &[
     product("Apache HTTP Server", Web).binaries(&["apache2", "httpd", "httpd.worker", "httpd.event"]).config(&["-f"], &["/etc/apache2/apache2.conf", "/etc/httpd/conf/httpd.conf", "conf/httpd.conf", "/usr/local/apache2/conf/httpd.conf"]).home(&["-d"]).version(&[Binary(r"Apache/(\d+\.\d+\.\d+)[^\d.]")]),
     product("IBM HTTP Server", Web).binaries(&["HTTPServer/bin/httpd"]).config(&["-f"], &["conf/httpd.conf"]).home(&["-d"]).version(&[File(r"version.signature", r"IBM HTTP Server (\d[\d.]*)"), Binary(r"IBM_HTTP_Server/(\d+\.\d+[.\d]*)[^\d.]")]),
     product("lighttpd", Web).binaries(&["lighttpd"]).config(&["-f"], &["/etc/lighttpd/lighttpd.conf"]).version(&[Binary(r"lighttpd/(\d+\.\d+\.\d+)[^\d.]")]),
-    product("Caddy", Web).binaries(&["caddy"]).config(&["--config"], &["/etc/caddy/Caddyfile", "Caddyfile"]).version(&[Binary(r"github\.com/caddyserver/caddy/v2\tv(\d+\.\d+\.\d+)")]),
+    product("Caddy", Web).binaries(&["caddy"]).config(&["-c", "--config", "-config"], &["./Caddyfile"]).version(&[Binary(r"github\.com/caddyserver/caddy/v2\tv(\d+\.\d+\.\d+)")]),
     product("HAProxy", Web).binaries(&["haproxy"]).config(&["-f"], &["/etc/haproxy/haproxy.cfg"]).version(&[Binary(r"HAProxy version (\d+\.\d+[.\d]*)")]),
     product("Envoy", Web).binaries(&["envoy"]).config(&["-c", "--config-path"], &["/etc/envoy/envoy.yaml"]),
     product("Traefik", Web).binaries(&["traefik"]).config(&["--configFile", "--configfile"], &["/etc/traefik/traefik.yml", "/etc/traefik/traefik.toml"]),

@@ -295,13 +295,42 @@ http://old.example.org {
 
 #[test]
 fn other_forms_of_caddys_configuration_are_told() {
-    for args in [["caddy", "run", "--config", "/etc/caddy/caddy.json"], ["caddy", "file-server", "--listen", ":80"]] {
+    for args in [
+        &["caddy", "run", "--config", "/etc/caddy/caddy.json"][..],
+        &["caddy", "run", "-c", "/etc/caddy/caddy.json"],
+        &["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--resume"],
+        &["caddy", "run", "--config", "/etc/caddy/Caddyfile", "-r"],
+        &["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "nginx"],
+        &["caddy", "file-server", "--listen", ":80"],
+    ] {
         let host = Host::new().with("etc/caddy/caddy.json", "{}").with("etc/caddy/Caddyfile", ":80\n");
-        let snapshot = running(host, 10, "/usr/bin/caddy", &args).read(Class::WebSite);
+        let snapshot = running(host, 10, "/usr/bin/caddy", args).read(Class::WebSite);
         let told =
             snapshot.unread_sources.iter().any(|one| one == "sites of Caddy: its configuration is not understood");
         assert!(told && snapshot.items.is_empty(), "{args:?} {snapshot:?}");
     }
+}
+
+#[test]
+fn caddys_file_is_the_named_one_or_that_of_its_working_folder() {
+    let found = |args: &[&str], cwd: Option<&str>| {
+        let host = Host::new()
+            .with("etc/caddy/Caddyfile", ":80\n")
+            .with("srv/Caddyfile", ":81\n")
+            .with("opt/x/Caddyfile", ":82\n")
+            .with("opt/x/other", ":83\n");
+        let host = running(host, 10, "/opt/x/bin/caddy", args);
+        cwd.into_iter().for_each(|cwd| std::os::unix::fs::symlink(cwd, host.path().join("proc/10/cwd")).unwrap());
+        let snapshot = host.read(Class::WebSite);
+        let told = |source: &String| source == "sites of Caddy: its configuration was not found";
+        (sites(&snapshot).first().map(|site| site.port), snapshot.unread_sources.iter().any(told))
+    };
+    assert_eq!(found(&["caddy", "run"], Some("/srv")), (Some(81), false));
+    assert_eq!(found(&["caddy", "run", "-c", "/opt/x/other"], Some("/srv")), (Some(83), false));
+    assert_eq!(found(&["caddy", "run", "-config", "/opt/x/other", "-a", "caddyfile"], Some("/srv")), (Some(83), false));
+    // Without one it serves nothing, whatever lies where a package would put it.
+    assert_eq!(found(&["caddy", "run"], Some("/etc")), (None, true));
+    assert_eq!(found(&["caddy", "run"], None), (None, true));
 }
 
 #[test]

@@ -12,14 +12,17 @@ use crate::product::Instance;
 /// Commands that take everything from their options.
 const WITHOUT_CONFIGURATION: [&str; 3] = ["file-server", "respond", "reverse-proxy"];
 
-/// Whether an instance reads a Caddyfile; other forms are not understood.
+/// Whether an instance reads a Caddyfile; other forms are not understood, nor what it was told while it ran.
 pub(super) fn is_understood(instance: &Instance) -> bool {
     let command = instance.options.all().get(1).map(String::as_str).unwrap_or_default();
     let is_caddyfile = instance.config.as_deref().is_none_or(|path| {
         let name = path.rsplit('/').next().unwrap_or(path);
         !name.rsplit_once('.').is_some_and(|(_, kind)| matches!(kind, "json" | "json5" | "yaml" | "yml" | "toml"))
     });
-    is_caddyfile && !WITHOUT_CONFIGURATION.contains(&command)
+    let is_adapted = instance.options.value(&["-a", "--adapter", "-adapter"]).is_some_and(|name| name != "caddyfile");
+    let resumes = |arg: &String| matches!(arg.split('=').next(), Some("-r" | "--resume" | "-resume"));
+    let is_other = is_adapted || instance.options.all().iter().any(resumes);
+    is_caddyfile && !is_other && !WITHOUT_CONFIGURATION.contains(&command)
 }
 
 /// What counts for all sites.
