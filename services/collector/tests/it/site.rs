@@ -679,6 +679,15 @@ fn archives_of_a_program_are_bounded_and_those_of_a_container_read_once() {
 }
 
 #[test]
+fn more_folders_of_libraries_than_are_looked_into_are_told() {
+    let folders: String = (0..2_100).map(|n| format!("/srv/{n}/*:")).collect();
+    let host = running(Host::new(), 5, "/usr/lib/jvm/bin/java", &["java", "-cp", &folders, "Main"]);
+    let snapshot = host.read(Class::WebFramework);
+    assert_eq!(snapshot.skipped_count, 1);
+    assert_eq!(snapshot.skipped[0].reason, "there may be more folders or archives than are looked into");
+}
+
+#[test]
 fn frameworks_are_looked_for_where_each_language_keeps_its_packages() {
     let host = Host::new()
         .with("srv/app/venv/pyvenv.cfg", "include-system-site-packages = false\n")

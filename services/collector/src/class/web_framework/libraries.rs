@@ -61,6 +61,9 @@ pub(super) fn find(host: &Host<'_>) -> (Vec<Found>, Vec<(String, String)>) {
         }
     }
     search.java(host);
+    if search.seen.len() >= FOLDERS_CAP || search.asked.len() >= ASKED_CAP || search.archives == 0 {
+        search.unread.push(("/".to_owned(), "there may be more folders or archives than are looked into".to_owned()));
+    }
     (search.found, search.unread)
 }
 
