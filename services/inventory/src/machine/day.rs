@@ -10,6 +10,7 @@ use sea_orm::{IntoActiveModel, QueryOrder};
 use super::ops::ONLINE;
 use super::removal::is_closed;
 use super::summary;
+use crate::asset::count::day;
 
 /// Days that are kept.
 pub const KEPT: u32 = 90;
@@ -46,11 +47,6 @@ impl Tenanted for Entity {
     const APP_ID: Column = Column::AppId;
 }
 
-/// Numbers a day.
-fn number(at: DateTime<Utc>) -> i32 {
-    i32::try_from(at.timestamp().div_euclid(86_400)).unwrap_or(i32::MAX)
-}
-
 /// Counts the machines of every tenant that were not counted yet this day.
 pub async fn count(db: &Db, scope: &SystemScope, now: DateTime<Utc>) -> Result<()> {
     let mut failed = None;
@@ -73,7 +69,7 @@ pub async fn count(db: &Db, scope: &SystemScope, now: DateTime<Utc>) -> Result<(
 
 /// Counts the machines of a tenant; none where they were counted this day.
 async fn counted(read: &TenantRead, now: DateTime<Utc>) -> StoreResult<Option<Model>> {
-    let day = number(now);
+    let day = day(now);
     if Entity::of(read).filter(Column::Day.eq(day)).one(read).await?.is_some() {
         return Ok(None);
     }
@@ -97,6 +93,6 @@ async fn put(tx: &TenantTx, row: Model) -> StoreResult<()> {
 
 /// Reads the last days up to now, oldest first.
 pub async fn last(read: &TenantRead, days: u32, now: DateTime<Utc>) -> StoreResult<Vec<Model>> {
-    let since = number(now).saturating_sub(days.cast_signed());
+    let since = day(now).saturating_sub(days.cast_signed());
     Ok(Entity::of(read).filter(Column::Day.gt(since)).order_by_asc(Column::Day).all(read).await?)
 }

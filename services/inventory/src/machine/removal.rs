@@ -102,8 +102,8 @@ pub async fn delete(
     Ok(removed)
 }
 
-/// Takes machines out of the inventory; where times are given, only those that were not heard of since theirs. Reports and signs of life that
-/// are under way were committed before, or find no machine.
+/// Takes machines out of the inventory; where times are given, only those that were not heard of since theirs. Reports and
+/// signs of life that are under way were committed before, or find no machine.
 pub async fn take(
     tx: &TenantTx,
     ids: &[Uuid],
