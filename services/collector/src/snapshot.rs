@@ -21,6 +21,18 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Reads the facts of a host, and no class.
+    pub(crate) fn of_machine(root: &Root, now: DateTime<Utc>) -> Self {
+        Self { collected_at: now, machine: Machine::read(root), classes: Vec::new() }
+    }
+
+    /// Reads classes of the host in addition.
+    pub(crate) fn with(mut self, root: &Root, classes: &[Class]) -> Self {
+        let host = Host::new(root, self.collected_at);
+        self.classes.extend(classes.iter().map(|class| class.read(&host)));
+        self
+    }
+
     /// The snapshot of one class.
     pub fn class(&self, class: Class) -> Option<&ClassSnapshot> {
         self.classes.iter().find(|snapshot| snapshot.class == class)
@@ -29,17 +41,7 @@ impl Snapshot {
 
 /// Reads a host. `now` decides what depends on the day (an expired password).
 pub fn collect(root: &Root, now: DateTime<Utc>) -> Snapshot {
-    collect_classes(root, now, &Class::ALL)
-}
-
-/// Reads some classes of the host.
-pub(crate) fn collect_classes(root: &Root, now: DateTime<Utc>, classes: &[Class]) -> Snapshot {
-    let host = Host::new(root, now);
-    Snapshot {
-        collected_at: now,
-        machine: Machine::read(root),
-        classes: classes.iter().map(|class| class.read(&host)).collect(),
-    }
+    Snapshot::of_machine(root, now).with(root, &Class::ALL)
 }
 
 #[derive(Serialize)]

@@ -43,6 +43,14 @@ impl Violations {
         self.check(ok, field, description)
     }
 
+    /// Checks that a text has between `min` and `max` characters.
+    pub fn characters(&mut self, field: impl Into<String>, value: &str, min: usize, max: usize) -> bool {
+        let characters = value.chars().count();
+        let wanted = if min == 0 { format!("at most {max}") } else { format!("{min} to {max}") };
+        let description = format!("must have {wanted} characters, has {characters}");
+        self.check((min..=max).contains(&characters), field, description)
+    }
+
     /// Parses a UUID in its hyphenated form.
     pub fn uuid(&mut self, field: impl Into<String>, value: &str) -> Option<Uuid> {
         // Other spellings (braces, no hyphens) would make one id look like two.

@@ -30,7 +30,7 @@ pub mod watch;
 pub use config::Database;
 pub use db::Db;
 pub use dialect::{Dialect, Type};
-pub use erase::{Eraser, erase_machine};
+pub use erase::{Eraser, erase_chosen, erase_machine};
 pub use error::{OrRefuse, OrUnknown, StoreError, StoreResult};
 pub use fence::State;
 pub use guard::{Fenced, HasTenant, OpeningTx, SystemRead, SystemTx, TenantRead, TenantTx, Writes};

@@ -103,15 +103,13 @@ impl<C: Serialize + DeserializeOwned> Page<C> {
             return Ok(String::new());
         }
         rows.truncate(size);
-        match rows.last() {
-            Some(last) => next(keys, &cursor(last), binding, now),
-            None => Ok(String::new()),
-        }
+        next(keys, rows.last().map(cursor).as_ref(), binding, now)
     }
 }
 
-/// Makes the token of a page that begins after this cursor.
-pub fn next<C: Serialize>(keys: &Keys, cursor: &C, binding: &Binding, now: DateTime<Utc>) -> Result<String> {
+/// Makes the token of a page that begins after this cursor; empty where there is none, which says that this is the last.
+pub fn next<C: Serialize>(keys: &Keys, cursor: Option<&C>, binding: &Binding, now: DateTime<Utc>) -> Result<String> {
+    let Some(cursor) = cursor else { return Ok(String::new()) };
     let plain = serde_json::to_vec(&Sealed { t: now.timestamp(), c: cursor }).map_err(Error::internal)?;
     let nonce: [u8; 12] = rand::random();
     let sealed = cipher(&keys.first(PURPOSE))?

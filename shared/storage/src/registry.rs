@@ -151,9 +151,14 @@ impl Registry {
         &self.migrations
     }
 
+    /// Returns a table of tenants by its name.
+    pub fn erasable_table(&self, table: &str) -> Option<&Erasable> {
+        self.erasable_tables().find(|t| t.table == table)
+    }
+
     /// Returns the data class of a table; unspecified for one that is not registered.
     pub fn data_class(&self, table: &str) -> DataClass {
-        self.erasable_tables().find(|t| t.table == table).map_or(DataClass::Unspecified, |t| t.data_class)
+        self.erasable_table(table).map_or(DataClass::Unspecified, |t| t.data_class)
     }
 
     /// Returns the hash of the registry (hex): it changes when a table, a class or the order does.

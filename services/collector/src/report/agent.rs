@@ -1,16 +1,15 @@
 //! The agent: does everything at its time until it is told to stop.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::Utc;
 use cwpp_chassis::Reason;
 use tokio::time::{Instant, sleep_until};
 
-use super::{ComponentState, Heard, ReportError, Reporter};
+use super::{ClassReport, ComponentState, Heard, ReportError, Reporter};
 use crate::class::Class;
 use crate::machine::LoadSampler;
-use crate::snapshot::collect_classes;
 use crate::spool::Spool;
 use crate::{Root, Snapshot};
 
@@ -48,13 +47,16 @@ pub struct Agent {
     intervals: Intervals,
     /// When each class is reported next; those that were never are due at once.
     next: HashMap<Class, Instant>,
+    /// The classes that the tenant wanted when it was asked last. Any other it is asked about before it is read.
+    on: HashSet<Class>,
 }
 
 impl Agent {
     /// An agent of the host below `root`, with the spool of its log if there is one.
     pub fn new(root: Root, mut reporter: Reporter, spool: Option<Spool>, intervals: Intervals) -> Self {
         reporter.tell(AUTH_LOG, if spool.is_some() { ComponentState::Running } else { ComponentState::Stopped });
-        Agent { sampler: LoadSampler::new(root.clone()), root, reporter, spool, intervals, next: HashMap::new() }
+        let (sampler, next, on) = (LoadSampler::new(root.clone()), HashMap::new(), HashSet::new());
+        Agent { root, reporter, spool, sampler, intervals, next, on }
     }
 
     /// Reads and sends everything once.
@@ -96,18 +98,33 @@ impl Agent {
     async fn report(&mut self) -> Result<(), ReportError> {
         let now = Instant::now();
         let is_due = |class: &Class| self.next.get(class).is_none_or(|next| *next <= now);
-        let due: Vec<Class> = Class::ALL.into_iter().filter(is_due).collect();
-        if due.is_empty() {
+        let (mut due, ask): (Vec<Class>, Vec<Class>) =
+            Class::ALL.into_iter().filter(is_due).partition(|class| self.on.contains(class));
+        if due.is_empty() && ask.is_empty() {
             return Ok(());
         }
-        let snapshot = self.collect(due).await?;
+        let mut snapshot = self.facts().await?;
         let registered = self.reporter.register(&snapshot).await?;
-        let report = self.reporter.report(&snapshot).await?;
         // One spread for all, so that classes of the same interval stay together.
         let spread = spread(Duration::from_secs(1)).as_secs_f64();
-        for (class, _) in &report.classes {
-            let wanted = report.intervals.get(class).copied().unwrap_or(self.intervals.report);
-            self.next.insert(*class, now + wanted.max(self.intervals.heartbeat).mul_f64(spread));
+        let later = |wanted: Option<&Duration>| {
+            let wanted = wanted.copied().unwrap_or(self.intervals.report);
+            now + wanted.max(self.intervals.heartbeat).mul_f64(spread)
+        };
+        if !ask.is_empty() {
+            let wanted = self.reporter.ask(&ask, Utc::now()).await?;
+            self.next.extend(wanted.off.iter().map(|class| (*class, later(wanted.intervals.get(class)))));
+            due.extend(&wanted.on);
+            self.on.extend(wanted.on);
+        }
+        let root = self.root.clone();
+        snapshot = tokio::task::spawn_blocking(move || snapshot.with(&root, &due)).await?;
+        let report = self.reporter.report(&snapshot).await?;
+        for (class, done) in &report.classes {
+            self.next.insert(*class, later(report.intervals.get(class)));
+            if *done == ClassReport::Disabled {
+                self.on.remove(class);
+            }
         }
         tracing::info!(
             machine_id = registered.machine_id,
@@ -118,9 +135,9 @@ impl Agent {
         Ok(())
     }
 
-    async fn collect(&self, classes: Vec<Class>) -> Result<Snapshot, ReportError> {
+    async fn facts(&self) -> Result<Snapshot, ReportError> {
         let root = self.root.clone();
-        Ok(tokio::task::spawn_blocking(move || collect_classes(&root, Utc::now(), &classes)).await?)
+        Ok(tokio::task::spawn_blocking(move || Snapshot::of_machine(&root, Utc::now())).await?)
     }
 
     async fn heartbeat(&mut self) -> Result<(), ReportError> {
@@ -133,6 +150,7 @@ impl Agent {
             // The machine was deleted there, or is another host's: this one comes back as a new one.
             Heard::Lost => {
                 self.next.clear();
+                self.on.clear();
                 self.report().await
             }
         }
@@ -149,7 +167,7 @@ impl Agent {
             Err(_) => return done,
         };
         if self.reporter.tell(AUTH_LOG, state) && self.reporter.machine_id().is_some() {
-            let snapshot = self.collect(Vec::new()).await?;
+            let snapshot = self.facts().await?;
             told("state of the log", self.reporter.register(&snapshot).await.map(|_| ()));
         }
         done

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use cwpp_chassis::{Reason, status};
 use cwpp_contracts::inventory::v1 as inventory;
 use inventory::report_assets_request::Part;
 use prost::Message;
 
-use super::{ClassReport, Report, ReportError, Reporter, convert};
+use super::{ClassReport, Report, ReportError, Reporter, Wanted, convert};
 use crate::Snapshot;
 use crate::class::{Class, ClassSnapshot, Outcome, Skipped};
 
@@ -49,12 +50,11 @@ struct Ready {
     chunks: Vec<inventory::ReportChunk>,
 }
 
-/// Says what of a class could not be read, was left out or cut. A host that has none of it is no fault.
+/// Says what of a class could not be read, was left out or cut; of one whose source is not there, that it is not.
 fn unread_class(class: &ClassSnapshot) -> Option<inventory::UnreadClass> {
     let mut reasons = Vec::new();
     match &class.outcome {
-        Outcome::Unreadable { reason } => reasons.push(reason.clone()),
-        Outcome::NotPresent { .. } => return None,
+        Outcome::Unreadable { reason } | Outcome::NotPresent { reason } => reasons.push(reason.clone()),
         Outcome::Truncated { total } => reasons.push(format!("{} of {total} are told", class.items.len())),
         Outcome::Complete => {}
     }
@@ -75,6 +75,46 @@ fn unread_class(class: &ClassSnapshot) -> Option<inventory::UnreadClass> {
 }
 
 impl Reporter {
+    /// Asks which classes the tenant wants, before they are read.
+    pub async fn ask(&mut self, classes: &[Class], now: DateTime<Utc>) -> Result<Wanted, ReportError> {
+        let machine_id = self.enrolled()?;
+        self.settled()?;
+        let offers = classes
+            .iter()
+            .map(|class| inventory::ClassDigest { asset_class: convert::class(*class).into(), ..Default::default() });
+        let answer = self.negotiate(&machine_id, now, offers.collect(), Vec::new()).await?;
+        let mut wanted = Wanted::default();
+        for (class, decision) in classes.iter().zip(&answer.decisions) {
+            wanted.intervals.extend(interval(decision).map(|interval| (*class, interval)));
+            match decision.decision() {
+                inventory::Decision::Disabled => wanted.off.push(*class),
+                _ => wanted.on.push(*class),
+            }
+        }
+        if classes.contains(&Class::Account) {
+            self.accounts_off = wanted.off.contains(&Class::Account);
+        }
+        Ok(wanted)
+    }
+
+    async fn negotiate(
+        &mut self,
+        machine_id: &str,
+        observed: DateTime<Utc>,
+        classes: Vec<inventory::ClassDigest>,
+        unread: Vec<inventory::UnreadClass>,
+    ) -> Result<inventory::NegotiateReportResponse, ReportError> {
+        let request = inventory::NegotiateReportRequest {
+            app_id: self.app_id,
+            machine_id: machine_id.to_owned(),
+            classes,
+            observed_time: Some(convert::time(observed)),
+            instance_nonce: self.nonce.to_vec(),
+            unread,
+        };
+        Ok(self.assets.negotiate_report(request).await?.into_inner())
+    }
+
     /// Reports the classes of a snapshot.
     pub async fn report(&mut self, snapshot: &Snapshot) -> Result<Report, ReportError> {
         let machine_id = self.enrolled()?;
@@ -125,21 +165,12 @@ impl Reporter {
         ready: &[Ready],
         unread: &[inventory::UnreadClass],
     ) -> Result<(HashMap<Class, ClassReport>, bool, HashMap<Class, Duration>), ReportError> {
-        let request = inventory::NegotiateReportRequest {
-            app_id: self.app_id,
-            machine_id: machine_id.to_owned(),
-            classes: ready.iter().map(|ready| ready.digest.clone()).collect(),
-            observed_time: Some(convert::time(snapshot.collected_at)),
-            instance_nonce: self.nonce.to_vec(),
-            unread: unread.to_vec(),
-        };
-        let answer = self.assets.negotiate_report(request).await?.into_inner();
+        let offers = ready.iter().map(|ready| ready.digest.clone()).collect();
+        let answer = self.negotiate(machine_id, snapshot.collected_at, offers, unread.to_vec()).await?;
         let (mut results, mut intervals) = (HashMap::new(), HashMap::new());
         let mut wanted = Vec::new();
         for (ready, decision) in ready.iter().zip(&answer.decisions) {
-            if let Some(interval) = decision.interval.and_then(|interval| Duration::try_from(interval).ok()) {
-                intervals.insert(ready.class, interval);
-            }
+            intervals.extend(interval(decision).map(|interval| (ready.class, interval)));
             match decision.decision() {
                 inventory::Decision::Unchanged => _ = results.insert(ready.class, ClassReport::Unchanged),
                 inventory::Decision::Disabled => _ = results.insert(ready.class, ClassReport::Disabled),
@@ -211,6 +242,11 @@ fn prepare(snapshot: &ClassSnapshot, total: usize) -> Ready {
         found: u32::try_from(found).unwrap_or(u32::MAX),
     };
     Ready { class: snapshot.class, digest, chunks }
+}
+
+/// How often the tenant wants a class, where it says so.
+fn interval(decision: &inventory::ClassDecision) -> Option<Duration> {
+    decision.interval.and_then(|interval| Duration::try_from(interval).ok())
 }
 
 /// True when a new negotiation can help.

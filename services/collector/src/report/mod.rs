@@ -1,7 +1,8 @@
 //! Sends what was read: enrols the machine, tells that it is alive, reports its classes and its authentication events.
 //!
-//! A class is sent only if the server asks for it, and only if it could be read: a class that is unreadable or not
-//! present is never sent, so that the server does not take it for empty.
+//! A class is sent only if the server asks for it, and only if it could be read: of one that is unreadable or whose source
+//! is not there the reason is sent, so that the server does not take it for empty. One that the tenant switched off is not
+//! read.
 
 mod agent;
 mod assets;
@@ -129,6 +130,17 @@ pub enum ClassReport {
         /// Why.
         reason: String,
     },
+}
+
+/// Which classes the tenant wants.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Those to read.
+    pub on: Vec<Class>,
+    /// Those that are switched off.
+    pub off: Vec<Class>,
+    /// How often classes are wanted, where the tenant says so.
+    pub intervals: HashMap<Class, Duration>,
 }
 
 /// What became of a report.

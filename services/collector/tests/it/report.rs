@@ -38,8 +38,10 @@ struct Memory {
     unregistered: Vec<inventory::UnregisterMachineRequest>,
     digests: HashSet<(i32, Vec<u8>)>,
     disabled: HashSet<i32>,
-    /// How often a class is wanted, and the classes of each negotiation.
+    /// How often a class is wanted, and the classes of each negotiation: those that were asked about before they were
+    /// read, and those that were read.
     intervals: HashMap<i32, Duration>,
+    asked: Vec<Vec<i32>>,
     offered: Vec<Vec<i32>>,
     unread: Vec<inventory::UnreadClass>,
     items: Vec<inventory::AssetItem>,
@@ -177,10 +179,13 @@ impl AssetService for Services {
             inventory::ClassDecision { asset_class: class.asset_class, decision: decision.into(), interval }
         };
         let inventory::NegotiateReportRequest { classes, unread, .. } = request.into_inner();
-        let offered = classes.iter().map(|class| class.asset_class).collect();
+        let (asked, offered): (Vec<_>, Vec<_>) = classes.iter().partition(|class| class.digest.is_empty());
+        let numbers = |of: Vec<&inventory::ClassDigest>| of.iter().map(|class| class.asset_class).collect::<Vec<_>>();
+        let (asked, offered) = (numbers(asked), numbers(offered));
         let decisions = classes.into_iter().map(decide).collect();
-        memory.offered.push(offered);
-        memory.unread = unread;
+        memory.asked.extend(Some(asked).filter(|asked| !asked.is_empty()));
+        memory.offered.extend(Some(offered).filter(|offered| !offered.is_empty()));
+        memory.unread.extend(unread);
         let report_token = "token".to_owned();
         Ok(Response::new(inventory::NegotiateReportResponse { report_token, decisions, ..Default::default() }))
     }
@@ -426,8 +431,41 @@ async fn the_server_hears_what_could_not_be_read() {
     assert_eq!((told.left_out, told.cut), (0, 0));
     assert!(told.reason == *reason && reason.contains("passwd"), "{told:?}");
     assert!(!memory.offered[0].contains(&account.into()));
-    // It has no rpm database and no dpkg, which is no fault.
-    assert!(memory.unread.iter().all(|unread| unread.asset_class() != inventory::AssetClass::SystemPackage));
+    // Nor does a class of which the host has no source look empty.
+    let module = inventory::AssetClass::KernelModule;
+    let told = memory.unread.iter().find(|unread| unread.asset_class() == module).unwrap();
+    assert!(told.reason.contains("/proc/modules") && !memory.offered[0].contains(&module.into()), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_class_that_is_off_is_not_read_until_it_is_on_again() {
+    let (services, reporter) = start().await;
+    let [account, module] = [inventory::AssetClass::Account, inventory::AssetClass::KernelModule].map(i32::from);
+    {
+        let mut memory = services.0.lock().unwrap();
+        memory.disabled.extend([account, module]);
+        memory.intervals.extend([account, module].map(|class| (class, Duration::from_millis(300))));
+    }
+    // Its modules cannot be read, which nobody asks for.
+    let host = host(3);
+    let (often, hour) = (Duration::from_millis(100), Duration::from_secs(3_600));
+    let intervals = Intervals { heartbeat: often, report: hour, events: hour };
+    let mut agent = Agent::new(host.root(), reporter, None, intervals);
+    let _ = tokio::time::timeout(Duration::from_secs(2), agent.run()).await;
+    {
+        let mut memory = services.0.lock().unwrap();
+        assert_eq!(memory.asked[0].len(), Class::ALL.len(), "{:?}", memory.asked);
+        assert!(memory.asked.len() > 2 && memory.asked[1..].iter().all(|asked| *asked == [account, module]));
+        assert!(memory.offered.len() == 1 && !memory.offered[0].contains(&account), "{:?}", memory.offered);
+        assert!(memory.unread.iter().all(|unread| ![account, module].contains(&unread.asset_class)));
+        assert_eq!(memory.reports, 1);
+        memory.asked.clear();
+        memory.disabled.remove(&account);
+    }
+    let _ = tokio::time::timeout(Duration::from_secs(1), agent.run()).await;
+    let memory = services.0.lock().unwrap();
+    assert!(memory.reports == 2 && memory.offered[1..].iter().all(|classes| *classes == [account]));
+    assert!(memory.asked[1..].iter().all(|asked| *asked == [module]), "{:?}", memory.asked);
 }
 
 #[tokio::test]

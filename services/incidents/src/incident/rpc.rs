@@ -79,10 +79,7 @@ pub(crate) async fn list(
     let kind = kind.filter(|_| !matches!(driver, Driver::Kind(_)));
     let query = Query { driver, kind, severity, cursor: page.after, size: page.size };
     let (rows, cursor) = ops::list(&rpc.db, &scope, &query).await?;
-    let next_page_token = match cursor {
-        Some(cursor) => page::next(rpc.db.keys(), &cursor, &binding, now)?,
-        None => String::new(),
-    };
+    let next_page_token = page::next(rpc.db.keys(), cursor.as_ref(), &binding, now)?;
     Ok(ListIncidentsResponse { incidents: rows.iter().map(incident).collect::<Result<_>>()?, next_page_token })
 }
 

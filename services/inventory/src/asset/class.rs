@@ -338,10 +338,8 @@ pub fn drive(column: &'static str, by: &StringMatch, field: &str, violations: &m
             return Condition::all();
         }
     };
-    let characters = text.chars().count();
-    if !(1..=255).contains(&characters) {
-        let which = if prefix { "prefix" } else { "exact" };
-        violations.push(format!("{field}.{which}"), format!("must have 1 to 255 characters, has {characters}"));
+    let which = if prefix { "prefix" } else { "exact" };
+    if !violations.characters(format!("{field}.{which}"), text, 1, 255) {
         return Condition::all();
     }
     let column = Expr::col(column);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cwpp_access::TenantScope;
 use cwpp_chassis::{Result, deadline};
 use cwpp_contracts::inventory::v1::AssetClass;
-use cwpp_storage::{Db, StoreResult, TenantRead, TenantTx};
+use cwpp_storage::{Db, Registry, StoreResult, TenantRead, TenantTx};
 use uuid::Uuid;
 
 use super::class::{Class, Item};
@@ -57,7 +57,7 @@ pub async fn chosen(
             false => {
                 // The history first: a call that ends in between may be repeated.
                 while !db.write(scope, |tx| async move { forget(&tx, class, *machine_id, keys).await }).await? {}
-                db.write(scope, |tx| async move { take(&tx, class, *machine_id, keys).await }).await?
+                db.write(scope, |tx| async move { take(&tx, db.registry(), class, *machine_id, keys).await }).await?
             }
         };
         deleted.assets += found.len() as u64;
@@ -78,13 +78,19 @@ async fn look(read: &TenantRead, class: &dyn Class, machine_id: Uuid, keys: &[Uu
     }
 }
 
-async fn take(tx: &TenantTx, class: &dyn Class, machine_id: Uuid, keys: &[Uuid]) -> StoreResult<Vec<Uuid>> {
+async fn take(
+    tx: &TenantTx,
+    registry: &Registry,
+    class: &dyn Class,
+    machine_id: Uuid,
+    keys: &[Uuid],
+) -> StoreResult<Vec<Uuid>> {
     match machine::store::hold(tx, &[machine_id]).await?.is_empty() {
         false => {
             // What a report under way writes of them is there once the snapshot is held.
             snapshot::hold(tx, machine_id, class.class() as i16).await?;
             while !forget(tx, class, machine_id, keys).await? {}
-            remove::items(tx, machine_id, class, keys).await
+            remove::items(tx, registry, machine_id, class, keys).await
         }
         true => Ok(Vec::new()),
     }
@@ -184,7 +190,7 @@ async fn empty(
                 return Ok((0, false));
             }
             unread::forget(&tx, machine_id, class.class() as i16).await?;
-            let removed = remove::class(&tx, machine_id, class, CHUNK).await?;
+            let removed = remove::class(&tx, db.registry(), machine_id, class, CHUNK).await?;
             if class.class() == AssetClass::Account && removed < CHUNK {
                 machine::store::forget_login(&tx, machine_id).await?;
             }

@@ -168,7 +168,7 @@ impl Assets {
         let binding = Binding::new(scope.app_id(), LIST, request);
         let page: Page<Cursor> = Page::read(self.db.keys(), page, &binding, now)?;
         let (assets, next) = self.page(scope, asked, page.after.as_ref(), page.size).await?;
-        let token = next.map(|c| page::next(self.db.keys(), &c, &binding, now)).transpose()?.unwrap_or_default();
+        let token = page::next(self.db.keys(), next.as_ref(), &binding, now)?;
         Ok((assets, token))
     }
 
@@ -245,7 +245,7 @@ impl Assets {
                 Ok((rows, hosts, next))
             })
             .await?;
-        let token = next.map(|c| page::next(self.db.keys(), &c, &binding, now)).transpose()?.unwrap_or_default();
+        let token = page::next(self.db.keys(), next.as_ref(), &binding, now)?;
         // What a removed machine left is on its way out.
         let with_host = |row: unread::Model| Some((hosts.get(&row.machine_id)?.clone(), row));
         Ok((rows.into_iter().filter_map(with_host).collect(), token))
@@ -263,8 +263,7 @@ impl Assets {
 
     /// Makes the token by which an export goes on behind a part; empty behind the last.
     pub fn export_token(&self, export: &Export, next: Option<&Cursor>) -> Result<String> {
-        let token = |cursor: &Cursor| page::next(self.db.keys(), cursor, &export.binding, self.clock.now());
-        Ok(next.map(token).transpose()?.unwrap_or_default())
+        page::next(self.db.keys(), next, &export.binding, self.clock.now())
     }
 
     /// Lists the values of a class with the machines and items that have them, page by page.
@@ -285,7 +284,7 @@ impl Assets {
         let (after, size) = (page.after.as_ref(), usize::try_from(page.size).unwrap_or(usize::MAX));
         let read = self.db.read_at_once(scope, |read| async move { top.page(&read, after, size).await });
         let (values, next) = read.await?;
-        let token = next.map(|c| page::next(self.db.keys(), &c, &binding, now)).transpose()?.unwrap_or_default();
+        let token = page::next(self.db.keys(), next.as_ref(), &binding, now)?;
         Ok((values, token))
     }
 

@@ -174,8 +174,9 @@ pub(super) fn at_most_all(field: &str, count: usize, violations: &mut Violations
     violations.check(count <= all, field, format!("must be at most {all}, are {count}"))
 }
 
-/// Checks the classes that a host offers or announces; answers all that is wrong with them.
-pub(super) fn check_classes(field: &str, classes: &[ClassDigest], violations: &mut Violations) {
+/// Checks the classes that a host offers or announces; answers all that is wrong with them. What it announces it has read;
+/// what it offers without a digest it has not.
+pub(super) fn check_classes(field: &str, classes: &[ClassDigest], is_read: bool, violations: &mut Violations) {
     violations.check(!classes.is_empty(), field, "must name at least one class");
     if !at_most_all(field, classes.len(), violations) {
         return;
@@ -187,8 +188,10 @@ pub(super) fn check_classes(field: &str, classes: &[ClassDigest], violations: &m
         let first = classes.iter().position(|c| c.asset_class == offer.asset_class);
         violations.check(first == Some(i), at("asset_class"), "is named before");
         let length = offer.digest.len();
-        violations.check((16..=64).contains(&length), at("digest"), format!("must have 16 to 64 bytes, has {length}"));
-        let cap = class.map_or(CAP, |c| c.cap());
+        let is_asked = length == 0 && !is_read;
+        let fits = is_asked || (16..=64).contains(&length);
+        violations.check(fits, at("digest"), format!("must have 16 to 64 bytes, has {length}"));
+        let cap = if is_asked { 0 } else { class.map_or(CAP, |c| c.cap()) };
         violations.check(offer.items <= cap, at("items"), format!("must be at most {cap}, is {}", offer.items));
         let fewer = offer.found == 0 || offer.found > offer.items;
         violations.check(fewer, at("found"), "must be more than items, or 0");
@@ -205,7 +208,7 @@ fn check(header: &ReportHeader) -> Result<Uuid> {
     let mut violations = Violations::new();
     let machine_id = violations.uuid("header.machine_id", &header.machine_id);
     violations.check(!header.report_token.is_empty(), "header.report_token", "must be given");
-    check_classes("header.classes", &header.classes, &mut violations);
+    check_classes("header.classes", &header.classes, true, &mut violations);
     violations.check(
         header.declared_bytes <= MOST_BYTES,
         "header.declared_bytes",

@@ -1,8 +1,10 @@
-//! Takes items away without a report: of a machine that is deleted, or chosen ones. Counts follow in the same transaction.
+//! Takes items away without a report: of a machine that is deleted, or chosen ones. The erasure engine deletes their rows;
+//! counts follow in the same transaction.
 
 use std::collections::{BTreeMap, HashMap};
 
-use cwpp_storage::{StoreResult, TenantTx};
+use cwpp_chassis::Error;
+use cwpp_storage::{Registry, StoreResult, TenantTx, erase_chosen};
 use uuid::Uuid;
 
 use super::class::{Class, by_number};
@@ -14,13 +16,19 @@ use super::{snapshot, store, watch};
 ///
 /// The machine's next report of the class is asked for whole, and one that is being written in slices begins anew. A
 /// transaction has a second: give it at most [`super::apply::SLICE`] keys.
-pub async fn items(tx: &TenantTx, machine_id: Uuid, class: &dyn Class, keys: &[Uuid]) -> StoreResult<Vec<Uuid>> {
+pub async fn items(
+    tx: &TenantTx,
+    registry: &Registry,
+    machine_id: Uuid,
+    class: &dyn Class,
+    keys: &[Uuid],
+) -> StoreResult<Vec<Uuid>> {
     let number = class.class() as i16;
     let Some(snapshot) = snapshot::hold(tx, machine_id, number).await? else { return Ok(Vec::new()) };
     let mut keys = keys.to_vec();
     keys.sort_unstable();
     keys.dedup();
-    let (removed, change) = take_out(tx, machine_id, class, &keys).await?;
+    let (removed, change) = take_out(tx, registry, machine_id, class, &keys).await?;
     if !removed.is_empty() {
         put(tx, snapshot, &change).await?;
         count::add(tx, &BTreeMap::from([(number, change)])).await?;
@@ -33,10 +41,16 @@ pub async fn items(tx: &TenantTx, machine_id: Uuid, class: &dyn Class, keys: &[U
 
 /// Removes at most `room` items of one class of a machine, and returns how many: where they are fewer, all of them are gone,
 /// and so is what was remembered of its reports.
-pub async fn class(tx: &TenantTx, machine_id: Uuid, class: &dyn Class, room: usize) -> StoreResult<usize> {
+pub async fn class(
+    tx: &TenantTx,
+    registry: &Registry,
+    machine_id: Uuid,
+    class: &dyn Class,
+    room: usize,
+) -> StoreResult<usize> {
     let number = class.class() as i16;
     let Some(snapshot) = snapshot::hold(tx, machine_id, number).await? else { return Ok(0) };
-    let (removed, change) = clear(tx, snapshot, room).await?;
+    let (removed, change) = clear(tx, registry, snapshot, room).await?;
     count::add(tx, &BTreeMap::from([(number, change)])).await?;
     if removed > 0 && watch::is_told(class) {
         watch::changed(tx, &[machine_id]).await?;
@@ -46,11 +60,11 @@ pub async fn class(tx: &TenantTx, machine_id: Uuid, class: &dyn Class, room: usi
 
 /// Removes at most `room` items of a machine, class by class, and returns the room that is left: where that is not 0, all of
 /// them are gone, also what was remembered of its reports, and no count knows the machine.
-pub async fn machine(tx: &TenantTx, machine_id: Uuid, mut room: usize) -> StoreResult<usize> {
+pub async fn machine(tx: &TenantTx, registry: &Registry, machine_id: Uuid, mut room: usize) -> StoreResult<usize> {
     let mut changes = BTreeMap::new();
     for snapshot in snapshot::lock_all(tx, machine_id).await? {
         let number = snapshot.asset_class;
-        let (removed, change) = clear(tx, snapshot, room).await?;
+        let (removed, change) = clear(tx, registry, snapshot, room).await?;
         changes.insert(number, change);
         room -= removed;
         if room == 0 {
@@ -63,13 +77,18 @@ pub async fn machine(tx: &TenantTx, machine_id: Uuid, mut room: usize) -> StoreR
 
 /// Deletes at most `room` rows of a snapshot that is locked, and the snapshot too where they are fewer; returns how many, and
 /// what that changes in the counts.
-async fn clear(tx: &TenantTx, snapshot: snapshot::Model, room: usize) -> StoreResult<(usize, Change)> {
+async fn clear(
+    tx: &TenantTx,
+    registry: &Registry,
+    snapshot: snapshot::Model,
+    room: usize,
+) -> StoreResult<(usize, Change)> {
     let (machine_id, number) = (snapshot.machine_id, snapshot.asset_class);
     // A class of a later release has rows that the registry does not know either.
     let (removed, mut change) = match by_number(number.into()) {
         Some(class) => {
             let keys = store::keys(tx, class, machine_id, room as u64).await?;
-            take_out(tx, machine_id, class, &keys).await?
+            take_out(tx, registry, machine_id, class, &keys).await?
         }
         None => (Vec::new(), Change::default()),
     };
@@ -86,6 +105,7 @@ async fn clear(tx: &TenantTx, snapshot: snapshot::Model, room: usize) -> StoreRe
 /// Deletes rows of a machine whose snapshot is locked, and returns their keys, sorted, and what that changes in the counts.
 async fn take_out(
     tx: &TenantTx,
+    registry: &Registry,
     machine_id: Uuid,
     class: &dyn Class,
     keys: &[Uuid],
@@ -100,7 +120,9 @@ async fn take_out(
     let mut tally = Tally::of(there);
     let mut keys: Vec<Uuid> = before.keys().copied().collect();
     keys.sort_unstable();
-    store::remove(tx, machine_id, class, &keys).await?;
+    let table = registry.erasable_table(class.table());
+    let table = table.ok_or_else(|| Error::internal(anyhow::anyhow!("{} is not registered", class.table())))?;
+    erase_chosen(tx, table, machine_id, &keys).await?;
     for row in before.values() {
         change.total.items -= 1;
         *change.days.entry(row.day).or_default() -= 1;

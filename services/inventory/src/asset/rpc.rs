@@ -48,7 +48,7 @@ impl AssetServiceOps for Assets {
         let machine_id = violations.uuid("machine_id", &request.machine_id);
         bytes("instance_nonce", &request.instance_nonce, 16, &mut violations);
         if !request.classes.is_empty() || request.unread.is_empty() {
-            check_classes("classes", &request.classes, &mut violations);
+            check_classes("classes", &request.classes, false, &mut violations);
         }
         check_unread(&request.unread, &mut violations);
         let observed = instant(request.observed_time);
@@ -317,7 +317,7 @@ fn check_unread(unread: &[api::UnreadClass], violations: &mut Violations) {
         violations.check(by_number(class.asset_class).is_some(), at("asset_class"), "must be a class of this service");
         let first = unread.iter().position(|c| c.asset_class == class.asset_class);
         violations.check(first == Some(i), at("asset_class"), "is named before");
-        length(&at("reason"), &class.reason, 1, violations);
+        violations.characters(at("reason"), &class.reason, 1, 255);
     }
 }
 
@@ -328,9 +328,9 @@ fn ask_top(request: &api::ListTopValuesRequest, page: Option<&Page>) -> Result<T
     violations.check(class.is_some(), "asset_class", "must be a class of this service");
     let filter = match request.value.as_ref().map(|by| by.how.as_ref()) {
         None => Filter::All,
-        Some(Some(How::Exact(text))) => Filter::Exact(length("value.exact", text, 1, &mut violations)),
-        Some(Some(How::Prefix(text))) => Filter::Prefix(length("value.prefix", text, 1, &mut violations)),
-        Some(Some(How::Contains(text))) => Filter::Contains(length("value.contains", text, 3, &mut violations)),
+        Some(Some(How::Exact(text))) => Filter::Exact(sought("value.exact", text, 1, &mut violations)),
+        Some(Some(How::Prefix(text))) => Filter::Prefix(sought("value.prefix", text, 1, &mut violations)),
+        Some(Some(How::Contains(text))) => Filter::Contains(sought("value.contains", text, 3, &mut violations)),
         Some(None) => {
             violations.push("value", "exactly one way of comparing must be set");
             Filter::All
@@ -345,10 +345,8 @@ fn ask_top(request: &api::ListTopValuesRequest, page: Option<&Page>) -> Result<T
     Ok(Top { class: class.map_or(0, |c| c.class() as i16), filter, by_machines })
 }
 
-fn length(field: &str, text: &str, least: usize, violations: &mut Violations) -> String {
-    let characters = text.chars().count();
-    let fits = (least..=255).contains(&characters);
-    violations.check(fits, field, format!("must have {least} to 255 characters, has {characters}"));
+fn sought(field: &str, text: &str, least: usize, violations: &mut Violations) -> String {
+    violations.characters(field, text, least, 255);
     text.to_owned()
 }
 

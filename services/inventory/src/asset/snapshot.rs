@@ -82,11 +82,16 @@ impl Model {
 pub struct Offer {
     /// The class.
     pub class: i16,
-    /// The host's digest.
+    /// The host's digest; empty where it has not read the class.
     pub digest: Vec<u8>,
 }
 
 impl Offer {
+    /// Says whether the host has read the class.
+    pub fn is_read(&self) -> bool {
+        !self.digest.is_empty()
+    }
+
     /// Says what the host shall do with it.
     pub fn decide(
         &self,
@@ -111,7 +116,7 @@ impl Offer {
         let Some(class) = by_number(self.class.into()) else { return false };
         let (form, decided) = fingerprint(class, scope_epoch, since).as_u64_pair();
         let stored = snapshot.fingerprint.as_u64_pair();
-        let is_same = snapshot.complete && snapshot.digest == self.digest && stored.1 == decided;
+        let is_same = self.is_read() && snapshot.complete && snapshot.digest == self.digest && stored.1 == decided;
         is_same && (stored.0 == form || !forms.is_due(self.class, snapshot.machine_id, now))
     }
 }

@@ -260,7 +260,8 @@ async fn write(tx: &TenantTx, batch: &[Waiting], forms: &Forms, now: DateTime<Ut
                 if let Some(load) = contact.load {
                     kept.extend(load::take(row, load, now));
                 }
-                if verdicts.iter().any(|v| v.decision != Decision::Disabled) {
+                let is_checked = |(offer, v): (&Offer, &Verdict)| offer.is_read() && v.decision != Decision::Disabled;
+                if contact.classes.iter().zip(&verdicts).any(is_checked) {
                     row.last_checked_at = Some(now);
                 }
             }
@@ -272,7 +273,9 @@ async fn write(tx: &TenantTx, batch: &[Waiting], forms: &Forms, now: DateTime<Ut
         // Of a class that the tenant switched off nothing is kept, not even why it could not be read.
         let is_off = |class: i16| settings.get(&machine_id).is_some_and(|settings| settings.class(class).off);
         let (off, said): (Vec<Unread>, Vec<Unread>) = contact.unread.iter().cloned().partition(|u| is_off(u.class));
-        let read = contact.classes.iter().map(|offer| offer.class).chain(off.iter().map(|unread| unread.class));
+        let read =
+            contact.classes.iter().filter(|offer| offer.is_read() || is_off(offer.class)).map(|offer| offer.class);
+        let read = read.chain(off.iter().map(|unread| unread.class));
         unread::take(tx, machine_id, read, &said, &old, now).await?;
     }
     for (machine_id, claims) in claims {

@@ -202,7 +202,7 @@ impl Machines {
                 Ok((describe(&read, rows, now).await?, next))
             })
             .await?;
-        let token = next.map(|c| page::next(self.db.keys(), &c, &binding, now)).transpose()?.unwrap_or_default();
+        let token = page::next(self.db.keys(), next.as_ref(), &binding, now)?;
         Ok((machines, token))
     }
 
@@ -342,7 +342,7 @@ impl Machines {
                 Ok((rows.iter().map(tag).collect::<std::result::Result<_, _>>()?, next))
             })
             .await?;
-        let token = next.map(|c| page::next(self.db.keys(), &c, &binding, now)).transpose()?.unwrap_or_default();
+        let token = page::next(self.db.keys(), next.as_ref(), &binding, now)?;
         Ok((tags, token))
     }
 

@@ -136,9 +136,7 @@ pub fn plan(request: &ListMachinesRequest, violations: &mut Violations) -> Plan 
 /// Checks the clouds' ids of instances.
 pub fn check_quuids(field: &str, quuids: &[&str], violations: &mut Violations) {
     for (i, quuid) in quuids.iter().enumerate() {
-        let characters = quuid.chars().count();
-        let fits = (1..=63).contains(&characters);
-        violations.check(fits, format!("{field}[{i}]"), format!("must have 1 to 63 characters, has {characters}"));
+        violations.characters(format!("{field}[{i}]"), quuid, 1, 63);
     }
 }
 
@@ -164,13 +162,7 @@ impl System {
                 Some(How::Exact(text) | How::Prefix(text) | How::Contains(text)) => text.as_str(),
                 None => "",
             };
-            let characters = text.chars().count();
-            let fits = (1..=255).contains(&characters);
-            violations.check(
-                fits,
-                format!("{within}os_name"),
-                format!("must have 1 to 255 characters, has {characters}"),
-            );
+            violations.characters(format!("{within}os_name"), text, 1, 255);
         }
         let family = known(&format!("{within}os_type"), os_type, violations);
         Self { family, name: os_name.and_then(|by| by.how.clone()) }
@@ -223,8 +215,7 @@ fn look_for(request: &ListMachinesRequest, violations: &mut Violations) -> Looke
     violations.check(told, "created_after", "must be a time between the years 1000 and 9999");
     let cloud = [("provider", request.provider.clone()), ("region", request.region.clone())];
     for (field, text) in &cloud {
-        let characters = text.chars().count();
-        violations.check(characters <= 63, *field, format!("must have at most 63 characters, has {characters}"));
+        violations.characters(*field, text, 0, 63);
     }
     LookedFor {
         cloud,
@@ -250,8 +241,7 @@ fn known<E: TryFrom<i32> + Default>(field: &str, value: i32, violations: &mut Vi
 
 /// Checks a tag's name.
 pub fn check_tag(field: &str, tag: &str, violations: &mut Violations) {
-    let characters = tag.chars().count();
-    violations.check((1..=63).contains(&characters), field, format!("must have 1 to 63 characters, has {characters}"));
+    violations.characters(field, tag, 1, 63);
     let plain = tag.trim() == tag && !tag.chars().any(char::is_control);
     violations.check(plain, field, "must not begin or end with space, nor hold control characters");
 }

@@ -162,7 +162,7 @@ pub async fn chunk(tx: &TenantTx, registry: &Registry, machine_id: Uuid) -> Stor
         // Somebody else has finished it.
         return Ok(true);
     }
-    let mut room = remove::machine(tx, machine_id, CHUNK).await?;
+    let mut room = remove::machine(tx, registry, machine_id, CHUNK).await?;
     fault::point("removal", "written").await;
     if room == 0 {
         return Ok(false);

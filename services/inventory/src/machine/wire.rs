@@ -42,8 +42,7 @@ pub(crate) fn canonical(by: &mut cwpp_contracts::common::v1::StringMatch) {
 
 pub(super) fn registration(request: api::RegisterMachineRequest) -> Result<Registration> {
     let mut violations = Violations::new();
-    let characters = request.quuid.chars().count();
-    violations.check(characters <= 63, "quuid", format!("must have at most 63 characters, has {characters}"));
+    violations.characters("quuid", &request.quuid, 0, 63);
     let (given, length) = (!request.host_id_hash.is_empty(), request.host_id_hash.len());
     if given || request.quuid.is_empty() {
         let description = match given {
@@ -218,13 +217,7 @@ pub(super) fn updates(request: &api::UpdateMachinesRequest) -> Result<Vec<Change
             match path.as_str() {
                 "instance_state" => change.instance_state = state.ok(),
                 "remark" => {
-                    let characters = update.remark.chars().count();
-                    let fits = characters <= 255;
-                    violations.check(
-                        fits,
-                        field("remark"),
-                        format!("must have at most 255 characters, has {characters}"),
-                    );
+                    violations.characters(field("remark"), &update.remark, 0, 255);
                     change.remark = Some(update.remark.clone());
                 }
                 other => violations.push(field("update_mask"), format!("{other} cannot be changed")),

@@ -183,7 +183,7 @@ both! {
             hosts.push(w.host(&tenant, &format!("host-{n}")).await);
             calm.report(&hosts[n], &classes, &all(3 * n as u32)).await;
         }
-        let db = w.db().await;
+        let db = &w.db().await;
         agree(&calm, &db, &tenant, &hosts, &classes, "at the beginning").await;
         let mut runner = runner();
         for round in 0..40 {
@@ -210,22 +210,22 @@ both! {
                     for class in &touched {
                         let keys: Vec<_> = keys(&db, &tenant, id, *class).await.into_iter().step_by(*every).collect();
                         let (class, keys) = (by_number(*class as i32).unwrap(), &keys);
-                        let removed = db.write(&scope, |tx| async move { remove::items(&tx, id, class, keys).await });
+                        let removed = db.write(&scope, |tx| async move { remove::items(&tx, db.registry(), id, class, keys).await });
                         assert_eq!(removed.await.unwrap().len(), keys.len());
-                        let again = db.write(&scope, |tx| async move { remove::items(&tx, id, class, keys).await });
+                        let again = db.write(&scope, |tx| async move { remove::items(&tx, db.registry(), id, class, keys).await });
                         assert!(again.await.unwrap().is_empty(), "a repeat removes nothing");
                     }
                 }
                 Step::Empty(host, place, most) => {
                     let (id, class) = (Uuid::parse_str(&hosts[*host].id).unwrap(), class::CLASSES[*place]);
-                    while db.write(&scope(&tenant), |tx| async move { remove::class(&tx, id, class, *most).await }).await.unwrap() == *most {
+                    while db.write(&scope(&tenant), |tx| async move { remove::class(&tx, db.registry(), id, class, *most).await }).await.unwrap() == *most {
                         agree(&calm, &db, &tenant, &hosts, &touched, "in the middle of a deletion").await;
                     }
                 }
                 Step::Forget(host, most) => {
                     let id = Uuid::parse_str(&hosts[*host].id).unwrap();
                     let mut classes = classes.iter().cycle();
-                    while db.write(&scope(&tenant), |tx| async move { remove::machine(&tx, id, *most).await }).await.unwrap() == 0 {
+                    while db.write(&scope(&tenant), |tx| async move { remove::machine(&tx, db.registry(), id, *most).await }).await.unwrap() == 0 {
                         let class = *classes.next().unwrap();
                         agree(&calm, &db, &tenant, &hosts, &[class], "in the middle of a removal").await;
                     }
@@ -387,9 +387,9 @@ both! {
             assert_eq!(w.count(tenant.app_id, "", *class).await, (9, 2), "{class:?}");
         }
         assert_eq!(w.check(tenant.app_id, true).await.differences, [], "what is picked from an item is what is stored");
-        let (db, scope) = (w.db().await, scope(&tenant));
+        let (db, scope) = (&w.db().await, scope(&tenant));
         let id = Uuid::parse_str(&hosts[1].id).unwrap();
-        while db.write(&scope, |tx| async move { remove::machine(&tx, id, 7).await }).await.unwrap() == 0 {}
+        while db.write(&scope, |tx| async move { remove::machine(&tx, db.registry(), id, 7).await }).await.unwrap() == 0 {}
         assert_eq!(w.check(tenant.app_id, true).await.differences, []);
         for class in &classes {
             assert_eq!(w.count(tenant.app_id, "", *class).await, (4, 1), "{class:?}");

@@ -115,6 +115,50 @@ both! {
         assert_eq!(decided(w, &host, &items).await, ([Unchanged, Send], None));
     }
 
+    async fn a_host_may_ask_which_classes_are_on_before_it_reads_them(w: World) {
+        use AssetClass::{Account, SystemPackage};
+        let tenant = w.tenant().await;
+        let (host, items) = (w.host(&tenant, "web-1").await, [account("root", 0), package("ssl", "1")]);
+        let asked: Vec<_> = BOTH.map(|class| ClassDigest { asset_class: class.into(), ..Default::default() }).into();
+        let answer = async || {
+            let decisions = w.negotiate(&host, asked.clone()).await.unwrap().decisions;
+            [0, 1].map(|i| (decisions[i].decision(), decisions[i].interval.as_ref().map(|interval| interval.seconds)))
+        };
+        let checked = async || {
+            let request = GetMachineRequest { app_id: tenant.app_id, machine_id: host.id.clone() };
+            w.machines.clone().get_machine(request).await.unwrap().into_inner().machine.unwrap().last_checked_time
+        };
+        w.unread(&host, &[], &[(Account, "no right")]).await.unwrap();
+        assert_eq!(answer().await, [(Decision::Send, None); 2]);
+        assert_eq!(checked().await, None, "nothing was read");
+        w.report(&host, &BOTH, &items).await;
+        assert_eq!(answer().await, [(Decision::Send, None); 2], "what it has is not known");
+        let id = Uuid::now_v7();
+        put(w, &tenant, id, (MachineScopeKind::All, &[]), packages(false, None), 1).await;
+        assert_eq!(answer().await, [(Decision::Send, None), (Decision::Disabled, None)]);
+
+        // What could not be read is so until it is read, or off.
+        w.unread(&host, &[], &[(Account, "no right")]).await.unwrap();
+        answer().await;
+        let request = ListUnreadClassesRequest { app_id: tenant.app_id, ..Default::default() };
+        let unread = w.assets.clone().list_unread_classes(request.clone()).await.unwrap().into_inner().unread;
+        assert_eq!(unread.iter().map(|row| row.unread.as_ref().unwrap().asset_class()).collect::<Vec<_>>(), [Account]);
+        delete(w, &tenant, id).await;
+        w.unread(&host, &[], &[(SystemPackage, "no right")]).await.unwrap();
+        put(w, &tenant, id, (MachineScopeKind::All, &[]), packages(false, None), 2).await;
+        answer().await;
+        let unread = w.assets.clone().list_unread_classes(request).await.unwrap().into_inner().unread;
+        assert_eq!(unread.iter().map(|row| row.unread.as_ref().unwrap().asset_class()).collect::<Vec<_>>(), [Account]);
+
+        // A report names what it has read.
+        let token = w.negotiate(&host, asked.clone()).await.unwrap().report_token;
+        let refused = w.send(messages(&host, &token, asked[..1].to_vec(), &[])).await;
+        assert_eq!(fields(refused), ["header.classes[0].digest"]);
+        let counted = ClassDigest { items: 1, found: 1, ..asked[0].clone() };
+        let refused = w.negotiate(&host, vec![counted]).await;
+        assert_eq!(fields(refused), ["classes[0].items", "classes[0].found"]);
+    }
+
     async fn a_login_is_not_kept_where_accounts_are_off(w: World) {
         let tenant = w.tenant().await;
         let mut agent = registration(&tenant, "web-1");

@@ -1,6 +1,7 @@
-//! Erases one machine of a tenant that goes on living, table by table.
+//! Erases one machine of a tenant that goes on living, table by table, or chosen rows of it.
 
-use sea_orm::{ConnectionTrait, Statement, Value};
+use cwpp_chassis::Error;
+use sea_orm::{ConnectionTrait, QueryResult, Statement, Value};
 use uuid::Uuid;
 
 use super::value::{self, Key};
@@ -25,27 +26,54 @@ pub async fn erase_machine(tx: &TenantTx, table: &Erasable, machine_id: Uuid, mo
         columns.iter().map(|(name, _)| dialect.quote(name)).collect::<Vec<_>>().join(", "),
     );
     let rows = tx.query_all_raw(Statement::from_sql_and_values(dialect.backend(), sql, of_machine.clone())).await?;
-    let delete = format!("DELETE FROM {} WHERE app_id = ? AND machine_id = ?", dialect.quote(&table.table));
     if rows.is_empty() {
         return Ok(0);
     }
     if rows.len() < most {
-        let done = tx.execute_raw(Statement::from_sql_and_values(dialect.backend(), delete, of_machine)).await?;
+        let sql = format!("{} WHERE app_id = ? AND machine_id = ?", delete(dialect, table));
+        let done = tx.execute_raw(Statement::from_sql_and_values(dialect.backend(), sql, of_machine)).await?;
         return Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX));
     }
-    let one: Vec<String> = columns.iter().map(|(name, _)| format!("{} = ?", dialect.quote(name))).collect();
-    let one = format!("({})", one.join(" AND "));
-    for batch in rows.chunks(BATCH) {
-        let mut values = of_machine.to_vec();
-        for row in batch {
-            for (name, kind) in &columns {
-                values.push(value::key(row, name, *kind).map(|key: Key| key.value())?);
-            }
+    let key = |row: &QueryResult| {
+        let of = |(name, kind): &(&str, Kind)| value::key(row, name, *kind).map(|key: Key| key.value());
+        columns.iter().map(of).collect()
+    };
+    erase_keys(tx, table, machine_id, rows.iter().map(key).collect::<StoreResult<_>>()?).await
+}
+
+/// Deletes chosen rows of a machine from a table whose key is the machine and an id; returns how many there were.
+pub async fn erase_chosen(tx: &TenantTx, table: &Erasable, machine_id: Uuid, ids: &[Uuid]) -> StoreResult<usize> {
+    match table.rest()[..] {
+        [("machine_id", _), (_, Kind::Uuid)] => {
+            let key = |id: &Uuid| vec![Value::from(machine_id), Value::from(*id)];
+            erase_keys(tx, table, machine_id, ids.iter().map(key).collect()).await
         }
-        let sql = format!("{delete} AND ({})", vec![one.as_str(); batch.len()].join(" OR "));
-        tx.execute_raw(Statement::from_sql_and_values(dialect.backend(), sql, values)).await?;
+        _ => Err(Error::internal(anyhow::anyhow!("rows of {} have no ids", table.table)).into()),
     }
-    Ok(rows.len())
+}
+
+/// Deletes rows of a machine by their keys.
+async fn erase_keys(tx: &TenantTx, table: &Erasable, machine_id: Uuid, keys: Vec<Vec<Value>>) -> StoreResult<usize> {
+    let dialect = tx.dialect();
+    let one: Vec<String> = table.rest().iter().map(|(name, _)| format!("{} = ?", dialect.quote(name))).collect();
+    let one = format!("({})", one.join(" AND "));
+    let mut erased = 0;
+    for batch in keys.chunks(BATCH) {
+        // Filled up by repeating the last key, so that few statements are prepared.
+        let size = if batch.len() == 1 { 1 } else { BATCH };
+        let filled = batch.iter().chain(batch.last().into_iter().cycle()).take(size);
+        let mut values = vec![Value::from(tx.app_id().get()), Value::from(machine_id)];
+        values.extend(filled.flatten().cloned());
+        let any = vec![one.as_str(); size].join(" OR ");
+        let sql = format!("{} WHERE app_id = ? AND machine_id = ? AND ({any})", delete(dialect, table));
+        let done = tx.execute_raw(Statement::from_sql_and_values(dialect.backend(), sql, values)).await?;
+        erased += usize::try_from(done.rows_affected()).unwrap_or(usize::MAX);
+    }
+    Ok(erased)
+}
+
+fn delete(dialect: Dialect, table: &Erasable) -> String {
+    format!("DELETE FROM {}", dialect.quote(&table.table))
 }
 
 fn selected(dialect: Dialect, name: &str, kind: Kind) -> String {

@@ -17,7 +17,7 @@ use cwpp_chassis::{Result, Violations};
 use cwpp_contracts::erasure::v1 as wire;
 use uuid::Uuid;
 
-pub use machine::erase_machine;
+pub use machine::{erase_chosen, erase_machine};
 
 use crate::Db;
 use crate::guard::Fenced;

@@ -27,7 +27,7 @@ fn read(keys: &Keys, token: &str, binding: &Binding, at: DateTime<Utc>) -> Resul
 fn a_token_opens_where_it_was_made_and_nowhere_else() {
     let keys = Keys::random();
     let here = binding(1, "/a", 1);
-    let token = next(&keys, &7u32, &here, now()).unwrap();
+    let token = next(&keys, Some(&7u32), &here, now()).unwrap();
     assert_eq!(read(&keys, &token, &here, now()), Ok(Some(7)));
     for elsewhere in [binding(2, "/a", 1), binding(1, "/b", 1), binding(1, "/a", 2)] {
         assert_eq!(read(&keys, &token, &elsewhere, now()), Err(Reason::PageTokenInvalid));
@@ -39,7 +39,7 @@ fn a_token_opens_where_it_was_made_and_nowhere_else() {
 fn what_is_no_token_is_refused() {
     let keys = Keys::random();
     let here = binding(1, "/a", 1);
-    let token = next(&keys, &7u32, &here, now()).unwrap();
+    let token = next(&keys, Some(&7u32), &here, now()).unwrap();
     let mut changed = token.clone();
     changed.replace_range(20..21, if &token[20..21] == "A" { "B" } else { "A" });
     for text in ["x", "not base64 !", &token[..token.len() - 2], &changed, &"A".repeat(9000)] {
@@ -51,7 +51,7 @@ fn what_is_no_token_is_refused() {
 fn a_token_expires_after_72_hours() {
     let keys = Keys::random();
     let here = binding(1, "/a", 1);
-    let token = next(&keys, &7u32, &here, now()).unwrap();
+    let token = next(&keys, Some(&7u32), &here, now()).unwrap();
     assert_eq!(read(&keys, &token, &here, now() + TimeDelta::hours(72)), Ok(Some(7)));
     assert_eq!(read(&keys, &token, &here, now() + TimeDelta::seconds(72 * 3600 + 1)), Err(Reason::PageTokenExpired));
 }
@@ -59,7 +59,7 @@ fn a_token_expires_after_72_hours() {
 #[test]
 fn a_token_of_the_former_key_opens_while_that_key_is_kept() {
     let here = binding(1, "/a", 1);
-    let token = next(&Keys::of(vec![[1; 32]]), &7u32, &here, now()).unwrap();
+    let token = next(&Keys::of(vec![[1; 32]]), Some(&7u32), &here, now()).unwrap();
     assert_eq!(read(&Keys::of(vec![[2; 32], [1; 32]]), &token, &here, now()), Ok(Some(7)));
     assert_eq!(read(&Keys::of(vec![[2; 32]]), &token, &here, now()), Err(Reason::PageTokenInvalid));
 }
