@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::time::Duration;
 
-use cwpp_chassis::{Error, Reason, Result, Violations};
+use cwpp_chassis::{Error, Reason, Result, Violations, deadline};
 use cwpp_contracts::common::v1::{BulkResult, Page};
 
 /// Most things that one call may name.
 pub(crate) const MOST_AT_ONCE: usize = 100;
+/// What has to be left of a call's time for another chunk of its work.
+const ENOUGH: Duration = Duration::from_secs(2);
 
 /// Says that things are each named once; two of the same are `DUPLICATE_ITEM`.
 pub(crate) fn unique<T: Hash + Eq>(things: impl IntoIterator<Item = T>, field: impl Fn(usize) -> String) -> Result<()> {
@@ -22,6 +25,11 @@ pub(crate) fn unique<T: Hash + Eq>(things: impl IntoIterator<Item = T>, field: i
         }
     }
     error.map_or(Ok(()), Err)
+}
+
+/// Says whether too little is left of the call's time for another chunk of its work.
+pub(crate) fn is_over() -> bool {
+    deadline::remaining().is_some_and(|left| left < ENOUGH)
 }
 
 /// Writes what became of each thing of a bulk call.

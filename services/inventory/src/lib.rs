@@ -52,6 +52,7 @@ pub fn registry() -> Registry {
         .erasable(machine::address::Entity, Resource)
         .erasable(machine::tag_count::Entity, Resource)
         .erasable(machine::day::Entity, Resource)
+        .erasable(machine::removed_day::Entity, Resource)
         .erasable(machine::liveness::Entity, Resource)
         .erasable(machine::entity::Entity, Resource)
         .global(asset::form::Entity, "how this release stores each class, and since when")

@@ -94,6 +94,18 @@ impl MachineService for Services {
         Err(Status::unimplemented(""))
     }
 
+    async fn rename_tag(&self, _: Request<inventory::RenameTagRequest>) -> Answer<inventory::RenameTagResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn delete_tags(&self, _: Request<inventory::DeleteTagsRequest>) -> Answer<inventory::DeleteTagsResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn list_os_names(&self, _: Request<inventory::ListOsNamesRequest>) -> Answer<inventory::ListOsNamesResponse> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn list_tags(&self, _: Request<inventory::ListTagsRequest>) -> Answer<inventory::ListTagsResponse> {
         Err(Status::unimplemented(""))
     }

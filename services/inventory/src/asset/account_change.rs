@@ -3,14 +3,14 @@
 //! The first report of a machine is where its history begins, and writes nothing. A volatile column is no change.
 
 use chrono::{DateTime, Utc};
-use cwpp_storage::{HasTenant, StoreResult, TenantRead, TenantTx, Tenanted, page};
+use cwpp_contracts::inventory::v1::AccountChangeKind;
+use cwpp_storage::{HasTenant, StoreResult, TenantTx, Tenanted};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::extension::mysql::{IndexHintScope, MySqlSelectStatementExt};
-use sea_orm::sea_query::{Condition, SelectStatement};
-use sea_orm::{FromQueryResult, IntoActiveModel, QueryOrder, QuerySelect, QueryTrait, Value};
-use serde::{Deserialize, Serialize};
+use sea_orm::sea_query::Condition;
+use sea_orm::{IntoActiveModel, QueryOrder, QuerySelect, QueryTrait, Value};
 
 use super::class::{Account, Class, Item};
+use crate::keyset::{By, List, Of};
 
 /// A change of an account.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -110,7 +110,7 @@ impl History {
 
     /// Adds what happened to an account, out of what it was and what it is.
     pub fn add(&mut self, old: Option<&Item>, new: Option<&Item>) {
-        use cwpp_contracts::inventory::v1::AccountChangeKind::{Create, Delete, Modify};
+        use AccountChangeKind::{Create, Delete, Modify};
         let (kind, fields) = match (old, new) {
             (None, Some(_)) => (Create, Vec::new()),
             (Some(_), None) => (Delete, Vec::new()),
@@ -152,56 +152,30 @@ pub struct Asked {
     pub begin: Option<DateTime<Utc>>,
     /// Before then.
     pub end: Option<DateTime<Utc>>,
-}
-
-/// Where a page ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    at: i64,
-    machine: Uuid,
-    change: Uuid,
-}
-
-impl Place {
-    /// Returns the place of a change.
-    pub fn of(row: &Model) -> Self {
-        Self { at: row.changed_at.timestamp_micros(), machine: row.machine_id, change: row.change_id }
-    }
+    /// Of this kind.
+    pub kind: Option<AccountChangeKind>,
 }
 
 impl Asked {
     /// Spells the list, newest first.
-    pub fn list(&self, whose: &impl HasTenant, after: Option<&Place>, limit: u64) -> SelectStatement {
-        let mut select = Entity::of(whose);
-        if let Some(id) = self.machine_id {
-            select = select.filter(Column::MachineId.eq(id));
-        }
-        if let Some(name) = &self.name {
-            select = select.filter(Column::Name.eq(name.as_str()));
-        }
-        if let Some(begin) = self.begin {
-            select = select.filter(Column::ChangedAt.gte(begin));
-        }
-        if let Some(end) = self.end {
-            select = select.filter(Column::ChangedAt.lt(end));
-        }
-        if let Some(place) = after {
-            let at = DateTime::from_timestamp_micros(place.at).unwrap_or_default();
-            let mut keys = vec![page::desc(Column::ChangedAt, at)];
-            if self.machine_id.is_none() {
-                keys.push(page::desc(Column::MachineId, place.machine));
-            }
-            keys.push(page::desc(Column::ChangeId, place.change));
-            // The first says nothing new, but lets SQLite walk the index from there.
-            select = select.filter(Column::ChangedAt.lte(at)).filter(page::after(&keys));
-        }
-        select = select.order_by_desc(Column::ChangedAt);
+    pub fn list(&self, whose: &impl HasTenant) -> List {
+        let mut range = Condition::all();
+        range = range.add_option(self.machine_id.map(|id| Column::MachineId.eq(id)));
+        range = range.add_option(self.name.as_ref().map(|name| Column::Name.eq(name.as_str())));
+        range = range.add_option(self.begin.map(|begin| Column::ChangedAt.gte(begin)));
+        range = range.add_option(self.end.map(|end| Column::ChangedAt.lt(end)));
+        let by = |column, of| By { column, of };
+        let mut order = vec![by("changed_at", Of::Moment), by("change_id", Of::Key)];
         if self.machine_id.is_none() {
-            select = select.order_by_desc(Column::MachineId);
+            order.insert(1, by("machine_id", Of::Key));
         }
-        let mut query = select.order_by_desc(Column::ChangeId).limit(limit).into_query();
-        query.force_index(self.index(), IndexHintScope::All);
-        query
+        List {
+            range: Entity::of(whose).filter(range).into_query(),
+            order,
+            descending: true,
+            index: Some(self.index()),
+            residual: self.kind.map(|kind| Condition::all().add(Column::Kind.eq(kind as i16))),
+        }
     }
 
     /// Names the index that spells the list.
@@ -212,12 +186,6 @@ impl Asked {
             (true, true) => "account_change_machine_name",
             (true, false) => "PRIMARY",
         }
-    }
-
-    /// Reads changes, newest first.
-    pub async fn rows(&self, read: &TenantRead, after: Option<&Place>, limit: u64) -> StoreResult<Vec<Model>> {
-        let rows = read.query_all(&self.list(read, after, limit)).await?;
-        Ok(rows.iter().map(|row| Model::from_query_result(row, "")).collect::<Result<_, _>>()?)
     }
 }
 

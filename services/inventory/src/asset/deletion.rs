@@ -2,25 +2,22 @@
 //! machine still has comes back with its next report.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use cwpp_access::TenantScope;
-use cwpp_chassis::{Result, deadline};
+use cwpp_chassis::Result;
 use cwpp_contracts::inventory::v1::AssetClass;
 use cwpp_storage::{Db, Registry, StoreResult, TenantRead, TenantTx};
 use uuid::Uuid;
 
 use super::class::{Class, Item};
 use super::{account_change, remove, snapshot, store, tally, unread};
-use crate::machine;
 use crate::policy::collection;
+use crate::{bulk, machine};
 
 /// Machines that are looked at in one read.
 const LOOKED_AT: u64 = 500;
 /// Rows that one transaction deletes of a whole class.
 const CHUNK: usize = 1000;
-/// What has to be left of a call's time for another chunk.
-const ENOUGH: Duration = Duration::from_secs(2);
 
 /// An asset of a class: its machine, and its id there.
 pub type Name = (Uuid, Uuid);
@@ -132,16 +129,11 @@ pub async fn switched_off(db: &Db, scope: &TenantScope, class: &'static dyn Clas
             }
         }
         match page.next {
-            Some(_) if is_over() => return Ok(Deleted { more: true, ..deleted }),
+            Some(_) if bulk::is_over() => return Ok(Deleted { more: true, ..deleted }),
             Some(machine_id) => after = machine_id,
             None => return Ok(deleted),
         }
     }
-}
-
-/// Says whether too little is left of the call's time to go on.
-fn is_over() -> bool {
-    deadline::remaining().is_some_and(|left| left < ENOUGH)
 }
 
 /// Machines on which a class is switched off and of which something is known, with their items, and the last machine that
@@ -199,7 +191,7 @@ async fn empty(
         let (removed, is_done) = db.write(scope, chunk).await?;
         *assets += removed as u64;
         told(db, class, removed);
-        if is_done || is_over() {
+        if is_done || bulk::is_over() {
             return Ok(is_done);
         }
     }

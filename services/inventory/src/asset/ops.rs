@@ -298,20 +298,22 @@ impl Assets {
     ) -> Result<(Vec<AccountChange>, String)> {
         let now = self.clock.now();
         let binding = Binding::new(scope.app_id(), CHANGES, request);
-        let page: Page<account_change::Place> = Page::read(self.db.keys(), page, &binding, now)?;
-        let wanted = &page;
-        let (mut rows, hosts) = self
+        let page: Page<Cursor> = Page::read(self.db.keys(), page, &binding, now)?;
+        let page = &page;
+        let (rows, hosts, next) = self
             .db
             .read(scope, |read| async move {
-                let rows = asked.rows(&read, wanted.after.as_ref(), wanted.limit()).await?;
+                let (rows, next) = asked.list(&read).page(&read, page.after.as_ref(), page.size).await?;
+                let row = |row: &QueryResult| account_change::Model::from_query_result(row, "");
+                let rows = rows.iter().map(row).collect::<std::result::Result<Vec<_>, _>>()?;
                 let mut ids: Vec<Uuid> = rows.iter().map(|row| row.machine_id).collect();
                 ids.sort_unstable();
                 ids.dedup();
                 let hosts = store::hosts(&read, &ids).await?;
-                Ok((rows, hosts))
+                Ok((rows, hosts, next))
             })
             .await?;
-        let token = page.cut(self.db.keys(), &mut rows, &binding, now, account_change::Place::of)?;
+        let token = page::next(self.db.keys(), next.as_ref(), &binding, now)?;
         let change = |row: account_change::Model| {
             Ok(AccountChange {
                 host: hosts.get(&row.machine_id).cloned(),
@@ -322,8 +324,8 @@ impl Assets {
             })
         };
         // What a removed machine left is on its way out.
-        rows.retain(|row| hosts.contains_key(&row.machine_id));
-        Ok((rows.into_iter().map(change).collect::<Result<_>>()?, token))
+        let rows = rows.into_iter().filter(|row| hosts.contains_key(&row.machine_id));
+        Ok((rows.map(change).collect::<Result<_>>()?, token))
     }
 
     /// Counts all assets anew; returns what differs by class, and mends it where that is asked for.

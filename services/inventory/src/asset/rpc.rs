@@ -391,7 +391,10 @@ fn ask_changes(request: &api::ListAccountChangesRequest, page: Option<&Page>) ->
     let (begin, end) = (time("begin_time", request.begin_time), time("end_time", request.end_time));
     let ordered = begin.zip(end).is_none_or(|(begin, end)| begin < end);
     violations.check(ordered, "end_time", "must be after begin_time");
+    let kind = api::AccountChangeKind::try_from(request.kind);
+    violations.check(kind.is_ok(), "kind", format!("{} is no value of this enum", request.kind));
     bulk::check_page(page, &mut violations);
     violations.finish()?;
-    Ok(account_change::Asked { machine_id, name, begin, end })
+    let kind = kind.ok().filter(|kind| *kind != api::AccountChangeKind::Unspecified);
+    Ok(account_change::Asked { machine_id, name, begin, end, kind })
 }

@@ -9,7 +9,7 @@ use sea_orm::{IntoActiveModel, QueryOrder};
 
 use super::ops::ONLINE;
 use super::removal::is_closed;
-use super::summary;
+use super::{removed_day, summary};
 use crate::asset::count::day;
 
 /// Days that are kept.
@@ -88,11 +88,17 @@ async fn put(tx: &TenantTx, row: Model) -> StoreResult<()> {
     let oldest = row.day.saturating_sub(KEPT.cast_signed());
     Entity::upsert_all_of(tx, vec![row.into_active_model()], &[Column::CountedAt]).await?;
     Entity::delete_of(tx).filter(Column::Day.lte(oldest)).exec(tx).await?;
-    Ok(())
+    removed_day::forget(tx, oldest).await
 }
 
+/// The machines of a day, and those that were removed on it by calls and by the rule.
+pub type Day = (Model, [u32; 2]);
+
 /// Reads the last days up to now, oldest first.
-pub async fn last(read: &TenantRead, days: u32, now: DateTime<Utc>) -> StoreResult<Vec<Model>> {
+pub async fn last(read: &TenantRead, days: u32, now: DateTime<Utc>) -> StoreResult<Vec<Day>> {
     let since = day(now).saturating_sub(days.cast_signed());
-    Ok(Entity::of(read).filter(Column::Day.gt(since)).order_by_asc(Column::Day).all(read).await?)
+    let rows = Entity::of(read).filter(Column::Day.gt(since)).order_by_asc(Column::Day).all(read).await?;
+    let removed = removed_day::after(read, since).await?;
+    let of = |row: &Model, by_rule| removed.get(&(row.day, by_rule)).copied().unwrap_or_default();
+    Ok(rows.into_iter().map(|row| (row.clone(), [false, true].map(|by_rule| of(&row, by_rule)))).collect())
 }

@@ -8,8 +8,8 @@ use cwpp_access::scope::not_its_machine;
 use cwpp_chassis::{Clock, Error, Reason, Result};
 use cwpp_contracts::common::v1::Page as WirePage;
 use cwpp_contracts::inventory::v1::{
-    AgentState, AssetClass, DeleteMachinesRequest, InstanceState, ListMachinesRequest, ListTagsRequest, MachineFacts,
-    TagOrder,
+    AgentState, AssetClass, DeleteMachinesRequest, InstanceState, ListMachinesRequest, ListOsNamesRequest,
+    ListTagsRequest, MachineFacts, TagOrder,
 };
 use cwpp_storage::page::{self, Binding, Page};
 use cwpp_storage::{Db, HasTenant, StoreResult, TenantTx};
@@ -23,7 +23,8 @@ use super::query::{self, Plan};
 use super::removal::{self, Removed};
 use super::skew::Skew;
 use super::summary::{self, Summary};
-use super::{day, entity, liveness, load, store, tag, tag_count, watch};
+use super::{day, entity, liveness, load, os_name, store, tag, tag_count, watch};
+use crate::bulk;
 use crate::keyset::Cursor;
 use crate::policy::collection;
 
@@ -38,6 +39,7 @@ const TAGGED_AT_ONCE: usize = 20;
 
 const LIST: &str = "/cwpp.inventory.v1.MachineService/ListMachines";
 const TAGS: &str = "/cwpp.inventory.v1.MachineService/ListTags";
+const OS_NAMES: &str = "/cwpp.inventory.v1.MachineService/ListOsNames";
 
 /// The machines of all tenants.
 #[derive(Debug, Clone)]
@@ -321,6 +323,45 @@ impl Machines {
         Ok(done)
     }
 
+    /// Takes tags away from all machines that have them, and gives those another in their place where one is named. Returns
+    /// how many machines there were, and whether some are left because the time was over.
+    pub async fn replace_tags(&self, scope: &TenantScope, tags: &[String], by: Option<&str>) -> Result<(u64, bool)> {
+        let mut changed = 0;
+        for tag in tags {
+            let mut after = Uuid::nil();
+            loop {
+                let next = |read| async move { tag::machines(&read, tag, after, TAGGED_AT_ONCE as u64).await };
+                let ids = &self.db.read(scope, next).await?;
+                let Some(last) = ids.last() else { break };
+                changed += self.db.write(scope, |tx| async move { replace(&tx, ids, tags, by).await }).await?;
+                self.db.feed_grew();
+                if bulk::is_over() {
+                    return Ok((changed, true));
+                }
+                after = *last;
+            }
+        }
+        Ok((changed, false))
+    }
+
+    /// Lists the names of operating systems page by page.
+    pub async fn os_names(
+        &self,
+        scope: &TenantScope,
+        request: &ListOsNamesRequest,
+        page: Option<&WirePage>,
+        chosen: &Condition,
+    ) -> Result<(Vec<os_name::Count>, String)> {
+        let now = self.clock.now();
+        let binding = Binding::new(scope.app_id(), OS_NAMES, request);
+        let page: Page<String> = Page::read(self.db.keys(), page, &binding, now)?;
+        let (after, limit) = (page.after.as_deref(), page.limit());
+        let counts = self.db.read(scope, |read| async move { os_name::counts(&read, chosen, after, limit).await });
+        let mut counts = counts.await?;
+        let token = page.cut(self.db.keys(), &mut counts, &binding, now, |last| last.os_name.clone())?;
+        Ok((counts, token))
+    }
+
     /// Lists tags page by page.
     pub async fn tags(
         &self,
@@ -347,7 +388,7 @@ impl Machines {
     }
 
     /// Reads how many machines there were on the last days.
-    pub async fn days(&self, scope: &TenantScope, days: u32) -> Result<Vec<day::Model>> {
+    pub async fn days(&self, scope: &TenantScope, days: u32) -> Result<Vec<day::Day>> {
         let now = self.clock.now();
         self.db.read(scope, |read| async move { day::last(&read, days, now).await }).await
     }
@@ -400,6 +441,19 @@ pub(super) async fn describe(
         Machine { contested, ..Machine::new(row, live, tags, now) }
     };
     Ok(rows.into_iter().map(machine).collect())
+}
+
+/// Takes tags away from machines, and gives those that had any of them another where one is named; returns how many had.
+async fn replace(tx: &TenantTx, ids: &[Uuid], gone: &[String], by: Option<&str>) -> StoreResult<u64> {
+    let known = store::lock_many(tx, ids).await?;
+    let mut tags = tag::of_machines(tx, ids).await?;
+    tags.retain(|id, tags| known.contains_key(id) && tags.iter().any(|tag| gone.contains(tag)));
+    for (id, tags) in &tags {
+        let kept = tags.iter().filter(|tag| !gone.contains(tag)).cloned();
+        let kept: BTreeSet<String> = kept.chain(by.map(str::to_owned)).collect();
+        tag::set(tx, *id, &Vec::from_iter(kept)).await?;
+    }
+    Ok(tags.len() as u64)
 }
 
 /// Changes a machine that is locked, where the change is one.

@@ -8,7 +8,7 @@ use std::num::NonZeroU16;
 
 use chrono::{DateTime, Utc};
 use cwpp_access::{AppId, SystemScope, TenantScope};
-use cwpp_chassis::{Reason, Result, deadline};
+use cwpp_chassis::{Reason, Result};
 use cwpp_contracts::inventory::v1::DeleteMachinesRequest;
 use cwpp_storage::{Db, Once, Registry, StoreResult, SystemRead, TenantRead, TenantTx, Tenanted, erase_machine, fault};
 use sea_orm::entity::prelude::*;
@@ -16,15 +16,13 @@ use sea_orm::sea_query::LockType;
 use sea_orm::{IntoActiveModel, QueryOrder, QuerySelect};
 
 use super::ops::ONLINE;
-use super::{entity, liveness, tag, watch};
+use super::{entity, liveness, removed_day, tag, watch};
 use crate::asset::{remove, snapshot};
 use crate::policy::offline::Rules;
-use crate::shape;
+use crate::{bulk, shape};
 
 /// Rows that one transaction deletes.
 const CHUNK: usize = 1000;
-/// What has to be left of a call's time for another chunk.
-const ENOUGH: std::time::Duration = std::time::Duration::from_secs(2);
 /// Machines that the rule for silent ones removes in one transaction.
 const AT_ONCE: u64 = 100;
 
@@ -128,6 +126,7 @@ pub async fn take(
     }
     let row = |id: &Uuid| Model { app_id: tx.app_id().get(), machine_id: *id, removed_at: now }.into_active_model();
     Entity::insert_all_of(tx, there.iter().map(row).collect()).await?;
+    removed_day::add(tx, there.len(), silent_since.is_some(), now).await?;
     tag::removed(tx, &there).await?;
     watch::removed(tx, &there).await?;
     crate::asset::watch::removed(tx, &there).await?;
@@ -139,7 +138,7 @@ pub async fn take(
 async fn drain(db: &Db, scope: &TenantScope, ids: &[Uuid]) {
     for id in ids {
         loop {
-            if deadline::remaining().is_some_and(|left| left < ENOUGH) {
+            if bulk::is_over() {
                 return;
             }
             match db.write(scope, |tx| async move { chunk(&tx, db.registry(), *id).await }).await {

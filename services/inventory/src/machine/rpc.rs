@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::instance::Standing;
 use super::ops::{Machines, Registered, machine_unknown};
 use super::wire::{self, contacts, registration, to_wire};
-use super::{query, tag_count};
+use super::{os_name, query, tag_count};
 use crate::bulk;
 
 #[async_trait]
@@ -117,6 +117,37 @@ impl MachineServiceOps for Machines {
         let (tags, next_page_token) = self.tags(&scope, &request, page.as_ref(), &plan).await?;
         let tag = |row: tag_count::Model| api::TagCount { tag: row.tag, machines: row.machines.into() };
         Ok(api::ListTagsResponse { tags: tags.into_iter().map(tag).collect(), next_page_token })
+    }
+
+    async fn rename_tag(&self, scope: TenantScope, request: api::RenameTagRequest) -> Result<api::RenameTagResponse> {
+        wire::check_rename(&request)?;
+        let (machines, more) = self.replace_tags(&scope, &[request.tag], Some(&request.new_tag)).await?;
+        Ok(api::RenameTagResponse { machines, more })
+    }
+
+    async fn delete_tags(
+        &self,
+        scope: TenantScope,
+        request: api::DeleteTagsRequest,
+    ) -> Result<api::DeleteTagsResponse> {
+        wire::check_gone(&request)?;
+        let (machines, more) = self.replace_tags(&scope, &request.tags, None).await?;
+        Ok(api::DeleteTagsResponse { machines, more })
+    }
+
+    async fn list_os_names(
+        &self,
+        scope: TenantScope,
+        mut request: api::ListOsNamesRequest,
+    ) -> Result<api::ListOsNamesResponse> {
+        let mut violations = Violations::new();
+        let page = request.page.take();
+        let chosen = os_name::chosen(&request, &mut violations);
+        bulk::check_page(page.as_ref(), &mut violations);
+        violations.finish()?;
+        let (counts, next_page_token) = self.os_names(&scope, &request, page.as_ref(), &chosen).await?;
+        let count = |c: os_name::Count| api::OsNameCount { os_name: c.os_name, machines: c.machines.unsigned_abs() };
+        Ok(api::ListOsNamesResponse { os_names: counts.into_iter().map(count).collect(), next_page_token })
     }
 
     async fn list_machine_days(

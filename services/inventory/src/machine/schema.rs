@@ -154,5 +154,15 @@ pub(crate) fn steps() -> Vec<Migration> {
                 .unsigned("new_machines")
                 .key(&["app_id", "day"]),
         ),
+        // Serves the list of the names of operating systems.
+        Migration::index("1020_machine_os_name", "machine_os_name", "machine", &["app_id", "os_name", "machine_id"]),
+        Migration::table(
+            "1021_machine_removed_day",
+            Table::of_tenant("machine_removed_day")
+                .int("day")
+                .bool("by_rule")
+                .unsigned("machines")
+                .key(&["app_id", "day", "by_rule"]),
+        ),
     ]
 }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use cwpp_storage::{HasTenant, StoreResult, TenantTx, Tenanted};
+use cwpp_storage::{HasTenant, StoreResult, TenantRead, TenantTx, Tenanted};
 use sea_orm::entity::prelude::*;
-use sea_orm::{IntoActiveModel, QueryOrder};
+use sea_orm::{IntoActiveModel, QueryOrder, QuerySelect};
 
 use super::{tag_count, watch};
 use crate::shape;
@@ -50,6 +50,13 @@ pub async fn of_machines(
         }
     }
     Ok(found)
+}
+
+/// Finds the next machines that have a tag.
+pub async fn machines(read: &TenantRead, tag: &str, after: Uuid, most: u64) -> StoreResult<Vec<Uuid>> {
+    let of = Entity::of(read).filter(Column::Tag.eq(tag)).filter(Column::MachineId.gt(after));
+    let rows = of.order_by_asc(Column::MachineId).limit(most).all(read).await?;
+    Ok(rows.into_iter().map(|row| row.machine_id).collect())
 }
 
 /// Takes machines that are removed out of the counts of their tags. The tags themselves go with what they leave.

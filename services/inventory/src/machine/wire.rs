@@ -255,6 +255,10 @@ pub(super) fn tags(request: api::SetTagsRequest) -> Result<Vec<(Uuid, Vec<String
 fn check_tags(field: &str, tags: &[String], violations: &mut Violations) {
     let (count, most) = (tags.len(), tag::MOST);
     violations.check(count <= most, field, format!("must be at most {most}, are {count}"));
+    check_each_tag(field, tags, most, violations);
+}
+
+fn check_each_tag(field: &str, tags: &[String], most: usize, violations: &mut Violations) {
     for (n, tag) in tags.iter().take(most).enumerate() {
         query::check_tag(&format!("{field}[{n}]"), tag, violations);
         let first = tags.iter().position(|t| t == tag);
@@ -276,6 +280,23 @@ pub(super) fn retagged(request: &api::ChangeTagsRequest) -> Result<Vec<Uuid>> {
     violations.finish()?;
     bulk::unique(ids.iter().copied(), |i| format!("machine_ids[{i}]"))?;
     Ok(ids)
+}
+
+/// Checks how a tag is renamed.
+pub(super) fn check_rename(request: &api::RenameTagRequest) -> Result<()> {
+    let mut violations = Violations::new();
+    query::check_tag("tag", &request.tag, &mut violations);
+    query::check_tag("new_tag", &request.new_tag, &mut violations);
+    violations.check(request.tag != request.new_tag, "new_tag", "must be another one");
+    violations.finish()
+}
+
+/// Checks the tags that are taken away everywhere.
+pub(super) fn check_gone(request: &api::DeleteTagsRequest) -> Result<()> {
+    let mut violations = Violations::new();
+    bulk::check("tags", request.tags.len(), &mut violations);
+    check_each_tag("tags", &request.tags, bulk::MOST_AT_ONCE, &mut violations);
+    violations.finish()
 }
 
 fn machine_ids(named: &[String], violations: &mut Violations) -> Vec<Uuid> {
@@ -378,13 +399,15 @@ pub(super) fn days(request: &api::ListMachineDaysRequest) -> Result<u32> {
 }
 
 /// Writes a day.
-pub(super) fn day(row: day::Model) -> api::MachineDay {
+pub(super) fn day((row, [removed, retired]): day::Day) -> api::MachineDay {
     let counted = [row.online, row.offline, row.uninstalled].map(u64::from);
     api::MachineDay {
         count_time: Some(timestamp(row.counted_at)),
         machines: counted.iter().sum(),
         agent_states: agents(counted),
         new_machines: row.new_machines.into(),
+        removed_machines: removed.into(),
+        retired_machines: retired.into(),
     }
 }
 

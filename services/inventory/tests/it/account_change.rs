@@ -96,6 +96,10 @@ both! {
         let of_two = list(w, of(&two.id, "")).await;
         assert_eq!(of_two.len(), 2, "{of_two:?}");
         assert_eq!(list(w, of(&two.id, "nobody")).await, Vec::<String>::new());
+        let kind = |kind: AccountChangeKind, of: ListAccountChangesRequest| ListAccountChangesRequest { kind: kind.into(), ..of };
+        assert_eq!(list(w, kind(AccountChangeKind::Create, all(&tenant))).await, ["one CREATE eve"]);
+        assert_eq!(list(w, kind(AccountChangeKind::Delete, all(&tenant))).await, ["two DELETE bob", "one DELETE bob"]);
+        assert_eq!(list(w, kind(AccountChangeKind::Delete, of(&one.id, "bob"))).await, ["one DELETE bob"]);
         assert_eq!(w.changes(all(&neighbour)).await.len(), 2);
 
         // With the machine its history goes, and only its own.
@@ -125,11 +129,12 @@ both! {
             account_name: "n".repeat(256),
             begin_time: Some(timestamp(noon())),
             end_time: Some(timestamp(noon())),
+            kind: 9,
             page: Some(Page { page_size: -1, ..Default::default() }),
             ..all(&tenant)
         };
         let mut named = fields(w.assets.clone().list_account_changes(request).await);
         named.sort();
-        assert_eq!(named, ["account_name", "end_time", "machine_id", "page.page_size"]);
+        assert_eq!(named, ["account_name", "end_time", "kind", "machine_id", "page.page_size"]);
     }
 }

@@ -8,7 +8,7 @@ use cwpp_inventory::asset::class::{CLASSES, of_query};
 use cwpp_inventory::asset::query::ask;
 use cwpp_inventory::asset::unread;
 use cwpp_inventory::keyset::{Cursor, List, Of};
-use cwpp_inventory::machine::{query, tag_count};
+use cwpp_inventory::machine::{os_name, query, tag_count};
 use cwpp_storage::{Db, Dialect};
 use sea_orm::sea_query::SelectStatement;
 use sea_orm::{ConnectionTrait, QueryResult, Statement, StatementBuilder};
@@ -227,6 +227,13 @@ both! {
             let (range, order) = &tag_count::plan(&request, &mut Violations::new());
             let list = db.write(&scope(&tenant), |tx| async move { Ok(tag_count::list(&tx, range, *order)) }).await.unwrap();
             check(&db, &tenant, &list, index, &format!("{request:?}")).await;
+        }
+        for by in [None, Some(prefix("Deb"))] {
+            let chosen = os_name::chosen(&ListOsNamesRequest { os_name: by, ..Default::default() }, &mut Violations::new());
+            for after in [None, Some("Debian")] {
+                let plan = explain(&db, &tenant, os_name::list(&scope(&tenant), &chosen, after, 51)).await;
+                assert!(plan.contains("machine_os_name") && !plan.contains("Sort") && !plan.contains("TEMP B-TREE"), "{plan}");
+            }
         }
         for (class, index) in [(None, "PRIMARY"), (Some(AssetClass::JarPackage as i16), "asset_unread_class")] {
             let list = db.write(&scope(&tenant), |tx| async move { Ok(unread::list(&tx, class)) }).await.unwrap();

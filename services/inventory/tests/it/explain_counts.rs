@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use cwpp_access::{Job, SystemScope};
-use cwpp_contracts::inventory::v1::AssetClass;
+use cwpp_contracts::inventory::v1::{AccountChangeKind, AssetClass};
 use cwpp_inventory::asset::count::top::{Filter, Place, Top};
 use cwpp_inventory::asset::{account_change, fold};
+use cwpp_inventory::keyset::{By, Cursor, Mark, Of};
 use cwpp_storage::Dialect;
 use uuid::Uuid;
 
@@ -58,17 +59,20 @@ both! {
                 assert!(!plan.contains("Sort") && !plan.contains("TEMP B-TREE"), "{top:?}: {plan}");
             }
         }
-        let at = serde_json::json!({"at": noon().timestamp_micros(), "machine": ids[0], "change": ids[0]});
-        let place: account_change::Place = serde_json::from_value(at).unwrap();
         for (machine_id, name) in [(None, None), (Some(ids[0]), None), (None, Some("u001")), (Some(ids[0]), Some("u001"))] {
             for (begin, end) in [(None, None), (Some(noon()), Some(noon() + Duration::from_secs(9)))] {
-                let asked = account_change::Asked { machine_id, name: name.map(Into::into), begin, end };
-                for place in [None, Some(&place)] {
-                    let plan = explain(&db, &tenant, asked.list(&scope(&tenant), place, 51)).await;
-                    // SQLite takes no hint, and of two indexes in the same order may walk the span's own.
-                    let spans = db.dialect() == Dialect::Sqlite && begin.is_some() && plan.contains("changed_at>?");
-                    assert!(spans || reads(&plan, asked.index()), "{asked:?}: {plan}");
-                    assert!(!plan.contains("Sort") && !plan.contains("TEMP B-TREE"), "{asked:?}: {plan}");
+                for kind in [None, Some(AccountChangeKind::Delete)] {
+                    let asked = account_change::Asked { machine_id, name: name.map(Into::into), begin, end, kind };
+                    let list = asked.list(&scope(&tenant));
+                    let of = |by: &By| if by.of == Of::Key { Mark::Key(ids[0]) } else { Mark::Micros(noon().timestamp_micros()) };
+                    let cursor: Cursor = list.order.iter().map(of).collect();
+                    for statement in [list.rows(None, None, 51), list.rows(Some(&cursor), None, 51), list.edge(Some(&cursor))] {
+                        let plan = explain(&db, &tenant, statement).await;
+                        // SQLite takes no hint, and of two indexes in the same order may walk the span's own.
+                        let spans = db.dialect() == Dialect::Sqlite && begin.is_some() && plan.contains("changed_at>?");
+                        assert!(spans || reads(&plan, asked.index()), "{asked:?}: {plan}");
+                        assert!(!plan.contains("Sort") && !plan.contains("TEMP B-TREE"), "{asked:?}: {plan}");
+                    }
                 }
             }
         }

@@ -457,6 +457,87 @@ both! {
         assert_eq!(reason(change(&[&one.id, &one.id], &["a"], &[]).await), Reason::DuplicateItem);
     }
 
+    async fn a_tag_is_renamed_or_deleted_on_all_machines(w: World) {
+        let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
+        let mut hosts = Vec::new();
+        for n in 0..45 {
+            hosts.push(w.host(&tenant, &format!("web-{n:02}")).await);
+        }
+        let other = w.host(&neighbour, "web-0").await;
+        let set = vec![tags(&other.id, &["blue"])];
+        w.machines.clone().set_tags(SetTagsRequest { app_id: neighbour.app_id, machines: set }).await.unwrap();
+        // All are blue, every other one is navy too, and three are red.
+        let given = |n: usize| [&["blue"][..], if n % 2 == 0 { &["navy"] } else { &[] }, if n < 3 { &["red"] } else { &[] }].concat();
+        let set = hosts.iter().enumerate().map(|(n, host)| tags(&host.id, &given(n))).collect();
+        w.machines.clone().set_tags(SetTagsRequest { app_id: tenant.app_id, machines: set }).await.unwrap();
+        let rename = async |tag: &str, new_tag: &str| {
+            let request = RenameTagRequest { app_id: tenant.app_id, tag: tag.into(), new_tag: new_tag.into() };
+            w.machines.clone().rename_tag(request).await.map(|a| a.into_inner()).map(|a| (a.machines, a.more))
+        };
+        let delete = async |tags: &[&str], timeout: Duration| {
+            let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+            let mut request = tonic::Request::new(DeleteTagsRequest { app_id: tenant.app_id, tags });
+            request.set_timeout(timeout);
+            w.machines.clone().delete_tags(request).await.map(|a| a.into_inner()).map(|a| (a.machines, a.more))
+        };
+        let counts = |counts: &[(&str, u64)]| counts.iter().map(|(t, n)| ((*t).to_owned(), *n)).collect::<Vec<_>>();
+        assert_eq!(rename("blue", "navy").await.unwrap(), (45, false));
+        assert_eq!(tag_counts(w, &tenant, |_| {}).await, counts(&[("navy", 45), ("red", 3)]));
+        assert_eq!(get(w, &hosts[0]).await.tags, ["navy", "red"]);
+        assert_eq!(rename("blue", "navy").await.unwrap(), (0, false));
+        assert_eq!(tag_counts(w, &neighbour, |_| {}).await, counts(&[("blue", 1)]));
+        let long = Duration::from_secs(10);
+        assert_eq!(delete(&["none"], long).await.unwrap(), (0, false));
+        // A call with little time does a part.
+        let (some, more) = delete(&["red", "navy"], Duration::from_millis(1_900)).await.unwrap();
+        assert!((1..45).contains(&some) && more, "{some}");
+        assert_eq!(names(w, &tenant, |r| r.filter = Some(Filter::Tag("navy".into()))).await.len() as u64, 45 - some);
+        assert_eq!(delete(&["red", "navy"], long).await.unwrap(), (45 - some, false));
+        assert_eq!(tag_counts(w, &tenant, |_| {}).await, []);
+
+        assert_eq!(fields(rename("", "").await), ["tag", "new_tag", "new_tag"]);
+        assert_eq!(fields(rename(" a", "a\n").await), ["tag", "new_tag"]);
+        assert_eq!(fields(delete(&["a", "", "a"], long).await), ["tags[1]", "tags[2]"]);
+        assert_eq!(fields(delete(&[], long).await), ["tags"]);
+        assert_eq!(fields(delete(&["a"; 101], long).await)[0], "tags");
+    }
+
+    async fn names_of_operating_systems_are_listed_with_their_machines(w: World) {
+        let (tenant, neighbour) = (w.tenant().await, w.tenant().await);
+        let systems = ["Debian 13", "Debian 12", "", "Debian 13", "Ubuntu 24.04"];
+        for (tenant, systems) in [(&tenant, &systems[..]), (&neighbour, &["Fedora 44"])] {
+            for (n, system) in systems.iter().enumerate() {
+                let mut agent = registration(tenant, &format!("web-{n}"));
+                agent.facts.as_mut().unwrap().os_name = (*system).into();
+                w.register(agent).await.unwrap();
+            }
+        }
+        let list = async |os_name: Option<StringMatch>| {
+            let (mut found, mut page_token) = (Vec::new(), String::new());
+            loop {
+                let page = Some(Page { page_size: 2, page_token });
+                let request = ListOsNamesRequest { app_id: tenant.app_id, os_name: os_name.clone(), page };
+                let answer = w.machines.clone().list_os_names(request).await.unwrap().into_inner();
+                found.extend(answer.os_names.into_iter().map(|c| (c.os_name, c.machines)));
+                page_token = answer.next_page_token;
+                if page_token.is_empty() {
+                    return found;
+                }
+            }
+        };
+        let counts = |counts: &[(&str, u64)]| counts.iter().map(|(t, n)| ((*t).to_owned(), *n)).collect::<Vec<_>>();
+        let all = list(None).await;
+        assert_eq!(all, counts(&[("", 1), ("Debian 12", 1), ("Debian 13", 2), ("Ubuntu 24.04", 1)]));
+        for (name, machines) in all.into_iter().filter(|(name, _)| !name.is_empty()) {
+            assert_eq!(names(w, &tenant, |r| r.os_name = Some(exact(&name))).await.len() as u64, machines, "{name}");
+        }
+        assert_eq!(list(Some(prefix("Debian"))).await, counts(&[("Debian 12", 1), ("Debian 13", 2)]));
+        assert_eq!(list(Some(exact("Debian 1"))).await, []);
+        let page = Some(Page { page_size: -1, page_token: String::new() });
+        let wrong = ListOsNamesRequest { app_id: tenant.app_id, os_name: Some(StringMatch::default()), page };
+        assert_eq!(fields(w.machines.list_os_names(wrong).await), ["os_name", "page.page_size"]);
+    }
+
     async fn tags_stay_counted_amid_changes_and_removals(w: World) {
         let tenant = w.tenant().await;
         let mut ids = Vec::new();
@@ -554,7 +635,8 @@ both! {
         w.host(&neighbour, "other").await;
         let gone = w.host(&tenant, "web-0").await;
         w.host(&tenant, "web-1").await;
-        w.machines.clone().unregister_machine(UnregisterMachineRequest { app_id: tenant.app_id, machine_id: gone.id }).await.unwrap();
+        let gone = gone.id;
+        w.machines.clone().unregister_machine(UnregisterMachineRequest { app_id: tenant.app_id, machine_id: gone.clone() }).await.unwrap();
         assert_eq!(days(0).await.unwrap(), []);
         sweep().await;
         w.clock.advance(Duration::from_secs(3600));
@@ -573,6 +655,15 @@ both! {
         let both = days(0).await.unwrap();
         assert_eq!(both.iter().map(told).collect::<Vec<_>>(), [(vec![1, 0, 1], 2), (vec![1, 2, 1], 4)]);
         assert_eq!(days(1).await.unwrap(), both[1..]);
+        // Of a machine that goes, the number stays; a repeat removes nothing.
+        let remove = |id: &str| DeleteMachinesRequest { app_id: tenant.app_id, machine_ids: vec![id.into()], ..Default::default() };
+        for _ in 0..2 {
+            w.machines.clone().delete_machines(remove(&gone)).await.unwrap();
+        }
+        let removed = days(1).await.unwrap();
+        assert_eq!((removed[0].removed_machines, removed[0].retired_machines), (1, 0));
+        assert_eq!(removed, [MachineDay { removed_machines: 1, ..both[1].clone() }]);
+        let both = [both[0].clone(), removed[0].clone()];
         w.clock.advance(Duration::from_secs(89 * 86_400));
         assert_eq!(days(90).await.unwrap(), both[1..]);
         sweep().await;

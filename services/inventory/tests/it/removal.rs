@@ -224,6 +224,9 @@ both! {
         assert_eq!(left(w, &neighbour, &elsewhere).await, []);
         assert!(!left(w, &tenant, &live).await.is_empty());
         assert_eq!(w.count(tenant.app_id, "", AssetClass::SystemPackage).await, (0, 0));
+        let days = w.machines.list_machine_days(ListMachineDaysRequest { app_id: tenant.app_id, days: 1 }).await.unwrap();
+        let days: Vec<_> = days.into_inner().days.iter().map(|day| (day.removed_machines, day.retired_machines)).collect();
+        assert_eq!(days, [(0, 1)], "the number is kept");
         db.close().await;
     }
 
