@@ -127,12 +127,7 @@ impl Draft {
 
 /// Checks a text that people read: its length in characters, and that it is one line.
 fn text(at: &str, value: &str, min: usize, max: usize, violations: &mut Violations) {
-    let length = value.chars().count();
-    if !violations.check(
-        (min..=max).contains(&length),
-        at,
-        format!("must have {min} to {max} characters, has {length}"),
-    ) {
+    if !violations.characters(at, value, min, max) {
         return;
     }
     violations.check(!value.chars().any(char::is_control), at, "must not contain control characters");

@@ -101,12 +101,7 @@ impl TenantRpc {
 }
 
 fn text(at: &str, value: &str, violations: &mut Violations) {
-    let length = value.chars().count();
-    if violations.check(
-        (1..=MAX_TEXT).contains(&length),
-        at,
-        format!("must have 1 to {MAX_TEXT} characters, has {length}"),
-    ) {
+    if violations.characters(at, value, 1, MAX_TEXT) {
         violations.check(
             !value.chars().any(|c| c.is_control() || c.is_whitespace()),
             at,

@@ -145,8 +145,7 @@ fn validate(request: &UpdateIncidentsRequest) -> Result<Update> {
     }
     let status = of_incidents(request.status);
     violations.check(status.is_some(), "status", STATUSES);
-    let length = request.note.chars().count();
-    violations.check(length <= NOTE, "note", format!("must have at most {NOTE} characters, has {length}"));
+    violations.characters("note", &request.note, 0, NOTE);
     violations.finish()?;
     Ok(Update {
         request_id: request_id.unwrap_or_else(Uuid::nil),

@@ -338,8 +338,9 @@ pub fn drive(column: &'static str, by: &StringMatch, field: &str, violations: &m
             return Condition::all();
         }
     };
-    let which = if prefix { "prefix" } else { "exact" };
-    if !violations.characters(format!("{field}.{which}"), text, 1, 255) {
+    // What has none of it is found by the empty text, as it is counted.
+    let (which, least) = if prefix { ("prefix", 1) } else { ("exact", 0) };
+    if !violations.characters(format!("{field}.{which}"), text, least, 255) {
         return Condition::all();
     }
     let column = Expr::col(column);

@@ -21,7 +21,7 @@ use super::account_change;
 use super::apply::{self, Applied};
 use super::budget::Budget;
 use super::check::timestamp;
-use super::class::CLASSES;
+use super::class::{CLASSES, Class};
 use super::count::top::{self, Top};
 use super::count::{self, Count, Total};
 use super::fold;
@@ -328,10 +328,15 @@ impl Assets {
         Ok((rows.map(change).collect::<Result<_>>()?, token))
     }
 
-    /// Counts all assets anew; returns what differs by class, and mends it where that is asked for.
-    pub async fn check_counts(&self, scope: &TenantScope, repair: bool) -> Result<Vec<(i32, count::check::Found)>> {
+    /// Counts the assets of classes anew; returns what differs by class, and mends it where that is asked for.
+    pub async fn check_counts(
+        &self,
+        scope: &TenantScope,
+        classes: &[&'static dyn Class],
+        repair: bool,
+    ) -> Result<Vec<(i32, count::check::Found)>> {
         let mut differing = Vec::new();
-        for class in CLASSES {
+        for class in classes.iter().copied() {
             let found = count::check::check(&self.db, scope, class).await?;
             if found.is_nothing() {
                 continue;

@@ -193,7 +193,7 @@ pub(super) fn check_classes(field: &str, classes: &[ClassDigest], is_read: bool,
         violations.check(fits, at("digest"), format!("must have 16 to 64 bytes, has {length}"));
         let cap = if is_asked { 0 } else { class.map_or(CAP, |c| c.cap()) };
         violations.check(offer.items <= cap, at("items"), format!("must be at most {cap}, is {}", offer.items));
-        let fewer = offer.found == 0 || offer.found > offer.items;
+        let fewer = offer.found == 0 || !is_asked && offer.found > offer.items;
         violations.check(fewer, at("found"), "must be more than items, or 0");
     }
     let items: u64 = classes.iter().map(|c| u64::from(c.items)).sum();

@@ -16,7 +16,7 @@ use futures::stream::try_unfold;
 
 use super::account_change;
 use super::check::{instant, timestamp};
-use super::class::{Class, by_number};
+use super::class::{CLASSES, Class, by_number};
 use super::count::check::Found;
 use super::count::top::{Filter, Top};
 use super::count::{self, Change, Count};
@@ -192,7 +192,13 @@ impl AssetServiceOps for Assets {
         scope: TenantScope,
         request: api::CheckAssetCountsRequest,
     ) -> Result<api::CheckAssetCountsResponse> {
-        let found = self.check_counts(&scope, request.repair).await?;
+        let mut violations = Violations::new();
+        let class = by_number(request.asset_class);
+        let known = request.asset_class == 0 || class.is_some();
+        violations.check(known, "asset_class", "must be a class of this service, or absent");
+        violations.finish()?;
+        let classes = class.map_or_else(|| CLASSES.to_vec(), |class| vec![class]);
+        let found = self.check_counts(&scope, &classes, request.repair).await?;
         let mut differences: Vec<_> = found.iter().flat_map(|(class, found)| differences(*class, found)).collect();
         let total = differences.len() as u64;
         differences.truncate(DIFFERENCES);
@@ -328,7 +334,7 @@ fn ask_top(request: &api::ListTopValuesRequest, page: Option<&Page>) -> Result<T
     violations.check(class.is_some(), "asset_class", "must be a class of this service");
     let filter = match request.value.as_ref().map(|by| by.how.as_ref()) {
         None => Filter::All,
-        Some(Some(How::Exact(text))) => Filter::Exact(sought("value.exact", text, 1, &mut violations)),
+        Some(Some(How::Exact(text))) => Filter::Exact(sought("value.exact", text, 0, &mut violations)),
         Some(Some(How::Prefix(text))) => Filter::Prefix(sought("value.prefix", text, 1, &mut violations)),
         Some(Some(How::Contains(text))) => Filter::Contains(sought("value.contains", text, 3, &mut violations)),
         Some(None) => {

@@ -37,6 +37,9 @@ const AGAIN: std::time::Duration = std::time::Duration::from_secs(60);
 /// Machines that get their tags in one transaction: at most 50 each.
 const TAGGED_AT_ONCE: usize = 20;
 
+/// Machines of which a tag is taken or replaced in one transaction.
+const REPLACED_AT_ONCE: u64 = 100;
+
 const LIST: &str = "/cwpp.inventory.v1.MachineService/ListMachines";
 const TAGS: &str = "/cwpp.inventory.v1.MachineService/ListTags";
 const OS_NAMES: &str = "/cwpp.inventory.v1.MachineService/ListOsNames";
@@ -324,21 +327,30 @@ impl Machines {
     }
 
     /// Takes tags away from all machines that have them, and gives those another in their place where one is named. Returns
-    /// how many machines there were, and whether some are left because the time was over.
-    pub async fn replace_tags(&self, scope: &TenantScope, tags: &[String], by: Option<&str>) -> Result<(u64, bool)> {
+    /// how many machines there were, and whether some may be left because the time was over.
+    pub async fn replace_tags(&self, scope: &TenantScope, tags: &[String], by: Option<&String>) -> Result<(u64, bool)> {
         let mut changed = 0;
         for tag in tags {
             let mut after = Uuid::nil();
             loop {
-                let next = |read| async move { tag::machines(&read, tag, after, TAGGED_AT_ONCE as u64).await };
-                let ids = &self.db.read(scope, next).await?;
-                let Some(last) = ids.last() else { break };
-                changed += self.db.write(scope, |tx| async move { replace(&tx, ids, tags, by).await }).await?;
+                let part = self.db.write(scope, |tx| async move {
+                    let rows = tx.query_all(&tag::machines(&tx, tag, after, REPLACED_AT_ONCE)).await?;
+                    let ids =
+                        rows.iter().map(|row| row.try_get_by_index(0)).collect::<std::result::Result<Vec<_>, _>>()?;
+                    // The rows that a removed machine left are none of anybody's.
+                    let known = store::lock_many(&tx, &ids).await?;
+                    let there: Vec<Uuid> = ids.iter().filter(|id| known.contains_key(id)).copied().collect();
+                    Ok((tag::replace(&tx, &there, tags, by).await?, ids.last().copied()))
+                });
+                let (more, last) = part.await?;
+                changed += more;
                 self.db.feed_grew();
-                if bulk::is_over() {
-                    return Ok((changed, true));
+                match last {
+                    None => break,
+                    // A call with little time does one part.
+                    Some(_) if changed > 0 && bulk::is_over() => return Ok((changed, true)),
+                    Some(last) => after = last,
                 }
-                after = *last;
             }
         }
         Ok((changed, false))
@@ -441,19 +453,6 @@ pub(super) async fn describe(
         Machine { contested, ..Machine::new(row, live, tags, now) }
     };
     Ok(rows.into_iter().map(machine).collect())
-}
-
-/// Takes tags away from machines, and gives those that had any of them another where one is named; returns how many had.
-async fn replace(tx: &TenantTx, ids: &[Uuid], gone: &[String], by: Option<&str>) -> StoreResult<u64> {
-    let known = store::lock_many(tx, ids).await?;
-    let mut tags = tag::of_machines(tx, ids).await?;
-    tags.retain(|id, tags| known.contains_key(id) && tags.iter().any(|tag| gone.contains(tag)));
-    for (id, tags) in &tags {
-        let kept = tags.iter().filter(|tag| !gone.contains(tag)).cloned();
-        let kept: BTreeSet<String> = kept.chain(by.map(str::to_owned)).collect();
-        tag::set(tx, *id, &Vec::from_iter(kept)).await?;
-    }
-    Ok(tags.len() as u64)
 }
 
 /// Changes a machine that is locked, where the change is one.

@@ -36,10 +36,10 @@ pub struct Plan {
 #[derive(Debug, Clone)]
 struct LookedFor {
     agent: AgentState,
-    instance: InstanceState,
+    instance: Option<InstanceState>,
     machine_type: MachineType,
     system: System,
-    cloud: [(&'static str, String); 2],
+    cloud: [(&'static str, Option<String>); 2],
     created_after: Option<DateTime<Utc>>,
     loads: [(liveness::Column, LoadBucket); 3],
 }
@@ -162,7 +162,8 @@ impl System {
                 Some(How::Exact(text) | How::Prefix(text) | How::Contains(text)) => text.as_str(),
                 None => "",
             };
-            violations.characters(format!("{within}os_name"), text, 1, 255);
+            let least = if matches!(by.how, Some(How::Exact(_))) { 0 } else { 1 };
+            violations.characters(format!("{within}os_name"), text, least, 255);
         }
         let family = known(&format!("{within}os_type"), os_type, violations);
         Self { family, name: os_name.and_then(|by| by.how.clone()) }
@@ -215,12 +216,12 @@ fn look_for(request: &ListMachinesRequest, violations: &mut Violations) -> Looke
     violations.check(told, "created_after", "must be a time between the years 1000 and 9999");
     let cloud = [("provider", request.provider.clone()), ("region", request.region.clone())];
     for (field, text) in &cloud {
-        violations.characters(*field, text, 0, 63);
+        violations.characters(*field, text.as_deref().unwrap_or_default(), 0, 63);
     }
     LookedFor {
         cloud,
         agent: known("agent_state", request.agent_state, violations),
-        instance: known("instance_state", request.instance_state, violations),
+        instance: request.instance_state.map(|state| known("instance_state", state, violations)),
         machine_type: known("machine_type", request.machine_type, violations),
         system: System::read("", request.os_type, request.os_name.as_ref(), violations),
         created_after,
@@ -299,15 +300,15 @@ impl LookedFor {
             AgentState::Offline => all.add(seen().lt(since)).add(uninstalled().is_null()),
             AgentState::Uninstalled => all.add(uninstalled().is_not_null()),
         };
-        let numbers = [("instance_state", self.instance as i16), ("machine_type", self.machine_type as i16)];
-        for (name, number) in numbers.into_iter().filter(|(_, number)| *number != 0) {
-            all = all.add(hidden(own(name), Expr::val(0)).eq(number));
+        let machine_type = Some(self.machine_type as i16).filter(|number| *number != 0);
+        for (name, number) in [("instance_state", self.instance.map(|i| i as i16)), ("machine_type", machine_type)] {
+            all = all.add_option(number.map(|number| hidden(own(name), Expr::val(0)).eq(number)));
         }
         if !self.system.is_any() {
             all = all.add(self.system.spell(&own));
         }
-        for (name, text) in self.cloud.iter().filter(|(_, text)| !text.is_empty()) {
-            all = all.add(own(name).eq(text.as_str()));
+        for (name, text) in &self.cloud {
+            all = all.add_option(text.as_ref().map(|text| own(name).eq(text.as_str())));
         }
         if let Some(at) = self.created_after {
             all = all.add(hidden(own("created_at"), Expr::val(DateTime::<Utc>::UNIX_EPOCH)).gt(at));

@@ -185,6 +185,7 @@ async fn tenants(read: &SystemRead) -> StoreResult<Vec<i64>> {
 
 /// Goes on with what calls left.
 pub async fn finish(db: &Db, scope: &SystemScope) -> Result<()> {
+    let mut failed = None;
     for app_id in db.system_read(scope, |read| async move { tenants(&read).await }).await? {
         let tenant = scope.tenant(AppId::from_row(app_id));
         let ids = db
@@ -201,10 +202,10 @@ pub async fn finish(db: &Db, scope: &SystemScope) -> Result<()> {
         match ids {
             Ok(ids) => drain(db, &tenant, &ids).await,
             Err(e) if is_closed(e.reason()) => {}
-            Err(e) => return Err(e),
+            Err(e) => failed = failed.or(Some(e)),
         }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 /// Removes the machines that have been silent for as long as a rule of their tenant says, or the one for all; returns how

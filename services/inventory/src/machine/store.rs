@@ -36,18 +36,33 @@ pub fn distinct(machine_id: Uuid, nonce: &[u8]) -> Uuid {
     short(&blake3::hash(&[b"clone".as_slice(), machine_id.as_bytes(), nonce].concat()))
 }
 
-/// Finds the machine of a registration and locks it.
+/// Finds the machine of a registration and locks it. One that was enrolled by its host's id, before its cloud's was known, is
+/// found by that, where its serial number tells it from a copy of its disk.
 pub async fn find(tx: &TenantTx, new: &Registration) -> StoreResult<Option<entity::Model>> {
-    let of = entity::Entity::of(tx).filter(entity::Column::Identity.eq(identity(new)));
+    if let Some(found) = identified(tx, identity(new)).await? {
+        return Ok(Some(found));
+    }
+    let serial_number = &new.facts.serial_number;
+    if new.quuid.is_empty() || new.host_id_hash.is_empty() || serial_number.is_empty() {
+        return Ok(None);
+    }
+    let before = Registration { quuid: String::new(), ..new.clone() };
+    Ok(identified(tx, identity(&before)).await?.filter(|row| row.serial_number == *serial_number))
+}
+
+async fn identified(tx: &TenantTx, identity: Uuid) -> StoreResult<Option<entity::Model>> {
+    let of = entity::Entity::of(tx).filter(entity::Column::Identity.eq(identity));
     Ok(of.lock(LockType::Update).one(tx).await?)
+}
+
+fn enrolled_meanwhile() -> Error {
+    Error::new(Reason::AlreadyExists, "the machine was enrolled by another call")
 }
 
 /// Enrols a machine that was not found.
 pub async fn enrol(tx: &TenantTx, new: &Registration, now: DateTime<Utc>) -> StoreResult<entity::Model> {
     let row = described(new, entity::Model::new(tx.app_id().get(), Uuid::now_v7(), identity(new), now));
-    entity::Entity::insert_of(tx, row.clone().into_active_model())
-        .await
-        .or_exists(|| Error::new(Reason::AlreadyExists, "the machine was enrolled by another call"))?;
+    entity::Entity::insert_of(tx, row.clone().into_active_model()).await.or_exists(enrolled_meanwhile)?;
     address::change(tx, row.machine_id, &[], &new.facts.ip_addresses).await?;
     watch::changed(tx, &[row.machine_id]).await?;
     Ok(row)
@@ -68,7 +83,8 @@ pub async fn describe(
     let row = entity::Model { updated_at: now, version: old.version + 1, ..same };
     let mut set = row.clone().into_active_model().reset_all();
     (set.app_id, set.machine_id) = (ActiveValue::NotSet, ActiveValue::NotSet);
-    entity::Entity::update_of(tx).filter(entity::Column::MachineId.eq(row.machine_id)).set(set).exec(tx).await?;
+    let of = entity::Entity::update_of(tx).filter(entity::Column::MachineId.eq(row.machine_id));
+    of.set(set).exec(tx).await.or_exists(enrolled_meanwhile)?;
     watch::changed(tx, &[row.machine_id]).await?;
     Ok(row)
 }
@@ -88,6 +104,7 @@ pub async fn forget_login(tx: &TenantTx, machine_id: Uuid) -> StoreResult<()> {
 fn described(new: &Registration, old: entity::Model) -> entity::Model {
     let facts = &new.facts;
     entity::Model {
+        identity: identity(new),
         quuid: new.quuid.clone(),
         host_id_hash: new.host_id_hash.clone(),
         name: facts.name.clone(),

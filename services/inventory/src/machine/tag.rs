@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use cwpp_storage::{HasTenant, StoreResult, TenantRead, TenantTx, Tenanted};
+use cwpp_storage::{HasTenant, StoreResult, TenantTx, Tenanted};
 use sea_orm::entity::prelude::*;
-use sea_orm::{IntoActiveModel, QueryOrder, QuerySelect};
+use sea_orm::sea_query::SelectStatement;
+use sea_orm::sea_query::extension::mysql::{IndexHintScope, MySqlSelectStatementExt};
+use sea_orm::{IntoActiveModel, QueryOrder, QuerySelect, QueryTrait};
 
 use super::{tag_count, watch};
 use crate::shape;
@@ -52,11 +54,39 @@ pub async fn of_machines(
     Ok(found)
 }
 
-/// Finds the next machines that have a tag.
-pub async fn machines(read: &TenantRead, tag: &str, after: Uuid, most: u64) -> StoreResult<Vec<Uuid>> {
-    let of = Entity::of(read).filter(Column::Tag.eq(tag)).filter(Column::MachineId.gt(after));
-    let rows = of.order_by_asc(Column::MachineId).limit(most).all(read).await?;
-    Ok(rows.into_iter().map(|row| row.machine_id).collect())
+/// Spells the next machines that have a tag.
+pub fn machines(whose: &impl HasTenant, tag: &str, after: Uuid, most: u64) -> SelectStatement {
+    let of = Entity::of(whose).filter(Column::Tag.eq(tag)).filter(Column::MachineId.gt(after));
+    let of = of.select_only().column(Column::MachineId).order_by_asc(Column::MachineId).limit(most);
+    of.into_query().force_index("machine_tag_tag", IndexHintScope::All).take()
+}
+
+/// Takes tags away from machines that are locked, and gives those that had any of them another where one is named; returns
+/// how many had.
+pub async fn replace(tx: &TenantTx, ids: &[Uuid], gone: &[String], by: Option<&String>) -> StoreResult<u64> {
+    let mut tags = of_machines(tx, ids).await?;
+    tags.retain(|_, tags| tags.iter().any(|tag| gone.contains(tag)));
+    let mut changed: Vec<Uuid> = tags.keys().copied().collect();
+    if changed.is_empty() {
+        return Ok(0);
+    }
+    changed.sort_unstable();
+    let of = Entity::delete_of(tx).filter(Column::MachineId.is_in(changed.iter().copied()));
+    of.filter(Column::Tag.is_in(gone)).exec(tx).await?;
+    let mut fewer = BTreeMap::new();
+    for tag in tags.values().flatten().filter(|tag| gone.contains(tag)) {
+        *fewer.entry(tag).or_default() += 1;
+    }
+    tag_count::subtract(tx, &fewer).await?;
+    if let Some(by) = by {
+        let lacks = |id: &&Uuid| tags.get(id).is_some_and(|tags| !tags.contains(by));
+        let row = |id: &Uuid| Model { app_id: tx.app_id().get(), machine_id: *id, tag: by.clone() }.into_active_model();
+        let rows: Vec<_> = changed.iter().filter(lacks).map(row).collect();
+        tag_count::add(tx, &[by], u32::try_from(rows.len()).unwrap_or(u32::MAX)).await?;
+        Entity::insert_all_of(tx, rows).await?;
+    }
+    watch::changed(tx, &changed).await?;
+    Ok(changed.len() as u64)
 }
 
 /// Takes machines that are removed out of the counts of their tags. The tags themselves go with what they leave.
@@ -82,7 +112,7 @@ pub async fn set(tx: &TenantTx, machine_id: Uuid, tags: &[String]) -> StoreResul
     if new.is_empty() && old.len() == tags.len() {
         return Ok(());
     }
-    tag_count::add(tx, &new).await?;
+    tag_count::add(tx, &new, 1).await?;
     let row = |tag: &String| Model { app_id: tx.app_id().get(), machine_id, tag: tag.clone() }.into_active_model();
     Entity::insert_all_of(tx, new.into_iter().map(row).collect()).await?;
     watch::changed(tx, &[machine_id]).await

@@ -39,11 +39,14 @@ impl Tenanted for Entity {
     const APP_ID: Column = Column::AppId;
 }
 
-/// Counts one more machine for each of these tags, which are sorted.
-pub async fn add(tx: &TenantTx, tags: &[&String]) -> StoreResult<()> {
-    let row = |tag: &&String| Model { app_id: tx.app_id().get(), tag: (*tag).clone(), machines: 1 };
+/// Counts so many more machines for each of these tags, which are sorted.
+pub async fn add(tx: &TenantTx, tags: &[&String], machines: u32) -> StoreResult<()> {
+    if machines == 0 {
+        return Ok(());
+    }
+    let row = |tag: &&String| Model { app_id: tx.app_id().get(), tag: (*tag).clone(), machines };
     let rows = tags.iter().map(row).map(IntoActiveModel::into_active_model).collect();
-    Ok(Entity::insert_or_add_of(tx, rows, Column::Machines, 1).await?)
+    Ok(Entity::insert_or_add_of(tx, rows, Column::Machines, machines).await?)
 }
 
 /// Counts so many machines fewer for these tags; a tag without machines is forgotten.

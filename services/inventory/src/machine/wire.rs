@@ -40,8 +40,11 @@ pub(crate) fn canonical(by: &mut cwpp_contracts::common::v1::StringMatch) {
     }
 }
 
-pub(super) fn registration(request: api::RegisterMachineRequest) -> Result<Registration> {
+pub(super) fn registration(mut request: api::RegisterMachineRequest) -> Result<Registration> {
     let mut violations = Violations::new();
+    if let Some(facts) = &mut request.facts {
+        facts.provider.make_ascii_lowercase();
+    }
     violations.characters("quuid", &request.quuid, 0, 63);
     let (given, length) = (!request.host_id_hash.is_empty(), request.host_id_hash.len());
     if given || request.quuid.is_empty() {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cwpp_contracts::inventory::v1::count_difference::Of;
-use cwpp_contracts::inventory::v1::{AssetClass, CountDifference, CountedClass};
+use cwpp_contracts::inventory::v1::{AssetClass, CheckAssetCountsRequest, CountDifference, CountedClass};
 use cwpp_inventory::asset::class::by_number;
 use cwpp_inventory::asset::{count, fold};
 use cwpp_storage::Tenanted;
@@ -58,6 +58,13 @@ both! {
             package(Of::Value("a".into()), 4, 2),
         ]);
         assert_eq!(found.differences, wanted);
+        let of_class = async |asset_class: i32| {
+            let request = CheckAssetCountsRequest { app_id: tenant.app_id, asset_class, ..Default::default() };
+            calm.assets.clone().check_asset_counts(request).await.map(|answer| answer.into_inner().differences)
+        };
+        assert_eq!(of_class(16).await.unwrap(), wanted[2..]);
+        assert_eq!(of_class(1).await.unwrap(), []);
+        assert_eq!(fields(of_class(99).await), ["asset_class"]);
         assert_eq!(found.total, 5);
 
         // Two checks at once mend it once.

@@ -1,18 +1,20 @@
 //! Counts are exact at any time, folded or not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use cwpp_access::{Job, SystemScope};
 use cwpp_contracts::common::v1::Page;
-use cwpp_contracts::inventory::v1::{Asset, AssetClass, AssetItem, ListTopValuesRequest, ValueOrder};
+use cwpp_contracts::inventory::v1::{
+    Asset, AssetClass, AssetItem, AssetQuery, ListAssetsRequest, ListTopValuesRequest, ValueOrder,
+};
 use cwpp_inventory::asset::class::{self, by_number};
 use cwpp_inventory::asset::{count, fold, remove, store};
 use cwpp_storage::Db;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, Value};
+use prost_reflect::{DescriptorPool, DynamicMessage, Kind, ReflectMessage, Value};
 use uuid::Uuid;
 
 use crate::fixture::{Which, item, varied};
@@ -111,6 +113,30 @@ async fn top(w: &World, tenant: &Tenant, class: AssetClass, order: ValueOrder) -
         ..Default::default()
     })
     .await
+}
+
+/// Asks for the assets of a class with this counted value.
+fn exactly(class: AssetClass, value: &str) -> AssetQuery {
+    let pool = DescriptorPool::decode(cwpp_contracts::FILE_DESCRIPTOR_SET).unwrap();
+    let mut outer = DynamicMessage::new(pool.get_message_by_name("cwpp.inventory.v1.AssetQuery").unwrap());
+    let class = by_number(class as i32).unwrap();
+    let field = outer.descriptor().get_field_by_name(class.name()).unwrap();
+    let mut query = DynamicMessage::new(field.kind().as_message().unwrap().clone());
+    let counted = query.descriptor().get_field_by_name(class.counted()).unwrap();
+    let number = || value.parse().unwrap();
+    let wanted = match counted.kind() {
+        Kind::Message(_) => {
+            let mut exact = DynamicMessage::new(pool.get_message_by_name("cwpp.common.v1.StringMatch").unwrap());
+            exact.set_field_by_name("exact", Value::String(value.into()));
+            Value::Message(exact)
+        }
+        Kind::Enum(_) => Value::EnumNumber(number()),
+        Kind::Uint32 => Value::U32(number().cast_unsigned()),
+        other => panic!("{other:?}"),
+    };
+    query.set_field(&counted, wanted);
+    outer.set_field(&field, Value::Message(query));
+    AssetQuery::decode(&outer.encode_to_vec()[..]).unwrap()
 }
 
 /// Holds these classes against what the lists show, and all against the service's own recount.
@@ -370,6 +396,37 @@ both! {
         db.close().await;
     }
 
+    async fn what_has_no_value_is_counted_and_listed_by_the_empty_one(w: World) {
+        let tenant = w.tenant().await;
+        let host = w.host(&tenant, "one").await;
+        for class in classes() {
+            let counted = by_number(class as i32).unwrap().counted();
+            let mut whole = DynamicMessage::decode(
+                DescriptorPool::decode(cwpp_contracts::FILE_DESCRIPTOR_SET).unwrap().get_message_by_name("cwpp.inventory.v1.AssetItem").unwrap(),
+                &item(class, 1).encode_to_vec()[..],
+            )
+            .unwrap();
+            let (field, own) = whole.fields().map(|(field, own)| (field, own.clone())).next().unwrap();
+            let Value::Message(mut own) = own else { unreachable!() };
+            if !matches!(own.get_field_by_name(counted).as_deref(), Some(Value::String(_))) {
+                continue;
+            }
+            own.clear_field_by_name(counted);
+            whole.set_field(&field, Value::Message(own));
+            let without = AssetItem::decode(&whole.encode_to_vec()[..]).unwrap();
+            let offers = offers(&[class], std::slice::from_ref(&without));
+            let token = w.negotiate(&host, offers.clone()).await.unwrap().report_token;
+            // A class whose items all have the value refuses such a one.
+            if w.send(messages(&host, &token, offers, &[without])).await.is_ok() {
+                assert_eq!(top(w, &tenant, class, ValueOrder::Value).await, [(String::new(), 1, 1)], "{class:?}");
+                let request = ListAssetsRequest { app_id: tenant.app_id, query: Some(exactly(class, "")), ..Default::default() };
+                assert_eq!(w.list(request).await.0.len(), 1, "{class:?}");
+            }
+        }
+        let sites = top(w, &tenant, AssetClass::WebSite, ValueOrder::Value).await;
+        assert_eq!(sites, [(String::new(), 1, 1)], "the default site has no domain");
+    }
+
     async fn every_class_is_counted_by_a_value_of_its_own(w: World) {
         let tenant = w.tenant().await;
         let hosts = [w.host(&tenant, "one").await, w.host(&tenant, "two").await];
@@ -383,7 +440,12 @@ both! {
         for class in &classes {
             let values = top(w, &tenant, *class, ValueOrder::Machines).await;
             assert_eq!(values.iter().map(|(.., items)| items).sum::<u64>(), 9, "{class:?}");
-            assert!(values.iter().all(|(value, ..)| !value.is_empty()), "{class:?}");
+            for (value, machines, items) in values {
+                let query = exactly(*class, &value);
+                let (found, _) = w.list(ListAssetsRequest { app_id: tenant.app_id, query: Some(query), ..Default::default() }).await;
+                let on: HashSet<_> = found.iter().map(|asset| asset.host.as_ref().unwrap().machine_id.clone()).collect();
+                assert_eq!((on.len() as u64, found.len() as u64), (machines, items), "{class:?} {value:?}");
+            }
             assert_eq!(w.count(tenant.app_id, "", *class).await, (9, 2), "{class:?}");
         }
         assert_eq!(w.check(tenant.app_id, true).await.differences, [], "what is picked from an item is what is stored");

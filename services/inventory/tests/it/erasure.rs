@@ -1,5 +1,7 @@
 //! The end of a tenant: nothing is left, and the neighbours keep what is theirs.
 
+use std::collections::BTreeSet;
+
 use cwpp_chassis::Reason;
 use cwpp_contracts::common::v1::TenantState;
 use cwpp_contracts::erasure::v1::EraseRequest;
@@ -13,7 +15,7 @@ use crate::fixture::item;
 use crate::world::*;
 
 /// The tables beside those of the classes that hold tenants' data.
-const OTHERS: [&str; 19] = [
+const OTHERS: [&str; 20] = [
     "account_change",
     "asset_class_count",
     "asset_count_delta",
@@ -31,6 +33,7 @@ const OTHERS: [&str; 19] = [
     "machine_liveness",
     "machine_load",
     "machine_removal",
+    "machine_removed_day",
     "machine_tag",
     "machine_tag_count",
 ];
@@ -56,6 +59,9 @@ async fn fill(w: &World, db: &cwpp_storage::Db, tenant: &Tenant, host: &Host) {
     let tags = MachineTags { machine_id: host.id.clone(), tags: vec!["blue".into()] };
     w.machines.clone().set_tags(SetTagsRequest { app_id, machines: vec![tags] }).await.unwrap();
     w.unread(host, &[], &[(AssetClass::KernelModule, "/proc/modules: no such file")]).await.unwrap();
+    let gone = w.host(tenant, "web-0").await;
+    let request = DeleteMachinesRequest { app_id, machine_ids: vec![gone.id], ..Default::default() };
+    w.machines.clone().delete_machines(request).await.unwrap();
     let machine_id = uuid::Uuid::now_v7();
     let row = removal::Model { app_id: app_id.cast_signed(), machine_id, removed_at: noon() };
     let row = &row;
@@ -115,6 +121,11 @@ both! {
         let full: Vec<String> = w.rows(tenant).await.into_keys().filter(|t| t != "asset_count_delta").collect();
         let expected: Vec<&str> = tables().into_iter().filter(|t| *t != "asset_count_delta").collect();
         assert_eq!(full, expected, "every table is filled before the purge");
+        let registry = cwpp_inventory::registry();
+        let is_own = |table: &&str| table.starts_with("asset_") || table.starts_with("machine");
+        let own: BTreeSet<&str> = registry.erasable_tables().map(|table| table.table.as_str()).filter(is_own).collect();
+        let named = tables();
+        assert_eq!(own.into_iter().filter(|table| !named.contains(table)).collect::<Vec<_>>(), [""; 0], "and none is left out here");
         let Tenant { app_id, incarnation } = tenant.clone();
         for close in [false, true] {
             let request = EraseRequest {

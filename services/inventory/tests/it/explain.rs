@@ -8,7 +8,7 @@ use cwpp_inventory::asset::class::{CLASSES, of_query};
 use cwpp_inventory::asset::query::ask;
 use cwpp_inventory::asset::unread;
 use cwpp_inventory::keyset::{Cursor, List, Of};
-use cwpp_inventory::machine::{os_name, query, tag_count};
+use cwpp_inventory::machine::{os_name, query, tag, tag_count};
 use cwpp_storage::{Db, Dialect};
 use sea_orm::sea_query::SelectStatement;
 use sea_orm::{ConnectionTrait, QueryResult, Statement, StatementBuilder};
@@ -193,11 +193,11 @@ both! {
             |r| r.agent_state = AgentState::Online.into(),
             |r| r.agent_state = AgentState::Offline.into(),
             |r| r.agent_state = AgentState::Uninstalled.into(),
-            |r| r.instance_state = InstanceState::Running.into(),
+            |r| r.instance_state = Some(InstanceState::Running.into()),
             |r| r.machine_type = MachineType::Other.into(),
             |r| r.os_type = OsType::Linux.into(),
             |r| r.os_name = Some(prefix("Debian")),
-            |r| (r.provider, r.region) = ("aws".into(), "eu-1".into()),
+            |r| (r.provider, r.region) = (Some("aws".into()), Some(String::new())),
             |r| r.created_after = Some(timestamp(noon())),
             |r| r.cpu_load = LoadBucket::UpTo20.into(),
             |r| r.memory_load = LoadBucket::Unknown.into(),
@@ -235,6 +235,8 @@ both! {
                 assert!(plan.contains("machine_os_name") && !plan.contains("Sort") && !plan.contains("TEMP B-TREE"), "{plan}");
             }
         }
+        let tagged = explain(&db, &tenant, tag::machines(&scope(&tenant), "blue", Uuid::nil(), 100)).await;
+        assert!(tagged.contains("machine_tag_tag") && !tagged.contains("Sort") && !tagged.contains("TEMP B-TREE"), "{tagged}");
         for (class, index) in [(None, "PRIMARY"), (Some(AssetClass::JarPackage as i16), "asset_unread_class")] {
             let list = db.write(&scope(&tenant), |tx| async move { Ok(unread::list(&tx, class)) }).await.unwrap();
             check(&db, &tenant, &list, index, &format!("unread {class:?}")).await;

@@ -171,7 +171,7 @@ both! {
         renamed.facts.as_mut().unwrap().name = "web-one".into();
         let machine = w.register(renamed).await.unwrap().machine.unwrap();
         assert_eq!((machine.remark.as_str(), machine.facts.unwrap().name.as_str()), ("rack 7", "web-one"));
-        assert_eq!(names(w, &tenant, |r| r.instance_state = InstanceState::Stopped.into()).await, ["web-0"]);
+        assert_eq!(names(w, &tenant, |r| r.instance_state = Some(InstanceState::Stopped.into())).await, ["web-0"]);
 
         let wrong = vec![
             MachineUpdate { instance_state: 9, remark: "r".repeat(256), etag: "x".into(), ..change("x", &["instance_state", "remark", "name"]) },
@@ -274,7 +274,7 @@ both! {
             order: MachineOrder::Name.into(),
             os_name: Some(StringMatch::default()),
             created_after: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
-            instance_state: 9,
+            instance_state: Some(9),
             machine_type: 9,
             os_type: 9,
             cpu_load: 9,
@@ -334,7 +334,11 @@ both! {
         assert_eq!((summary.os_types.len(), summary.machine_types.len()), (2, 2));
         let providers: Vec<(&str, u64)> = summary.providers.iter().map(|p| (p.provider.as_str(), p.machines)).collect();
         assert_eq!(providers, [("", 8), ("aws", 2)]);
-        assert_eq!(names(w, &tenant, |r| r.provider = "aws".into()).await.len(), 2);
+        assert_eq!(names(w, &tenant, |r| r.provider = Some(String::new())).await.len(), 8);
+        for (state, machines) in instances {
+            assert_eq!(names(w, &tenant, |r| r.instance_state = Some(state)).await.len() as u64, machines, "{state}");
+        }
+        assert_eq!(names(w, &tenant, |r| r.provider = Some("aws".into())).await.len(), 2);
         type Ask = fn(&mut ListMachinesRequest, i32);
         let loads: [(&Option<LoadSummary>, Ask); 3] = [
             (&summary.cpu_load, |r, b| r.cpu_load = b),
@@ -528,11 +532,12 @@ both! {
         let counts = |counts: &[(&str, u64)]| counts.iter().map(|(t, n)| ((*t).to_owned(), *n)).collect::<Vec<_>>();
         let all = list(None).await;
         assert_eq!(all, counts(&[("", 1), ("Debian 12", 1), ("Debian 13", 2), ("Ubuntu 24.04", 1)]));
-        for (name, machines) in all.into_iter().filter(|(name, _)| !name.is_empty()) {
+        for (name, machines) in all {
             assert_eq!(names(w, &tenant, |r| r.os_name = Some(exact(&name))).await.len() as u64, machines, "{name}");
         }
         assert_eq!(list(Some(prefix("Debian"))).await, counts(&[("Debian 12", 1), ("Debian 13", 2)]));
         assert_eq!(list(Some(exact("Debian 1"))).await, []);
+        assert_eq!(list(Some(exact(""))).await, counts(&[("", 1)]));
         let page = Some(Page { page_size: -1, page_token: String::new() });
         let wrong = ListOsNamesRequest { app_id: tenant.app_id, os_name: Some(StringMatch::default()), page };
         assert_eq!(fields(w.machines.list_os_names(wrong).await), ["os_name", "page.page_size"]);
@@ -591,15 +596,15 @@ both! {
         assert_eq!(names(w, &neighbour, by(Filter::MachineIds(ids))).await, [""; 0]);
         let quuids = identifiers(&["web-3", "web-1", "web-1", "web-9"]);
         assert_eq!(names(w, &tenant, by(Filter::Quuids(quuids.clone()))).await, ["web-1", "web-3"]);
-        let few = |r: &mut ListMachinesRequest| (r.filter, r.region) = (Some(Filter::Quuids(quuids)), "eu-1".into());
+        let few = |r: &mut ListMachinesRequest| (r.filter, r.region) = (Some(Filter::Quuids(quuids)), Some("eu-1".into()));
         assert_eq!(names(w, &tenant, few).await, ["web-3"]);
-        assert_eq!(names(w, &tenant, |r| r.provider = "aws".into()).await, ["web-0", "web-1"]);
-        assert_eq!(names(w, &tenant, |r| (r.provider, r.region) = ("aws".into(), "eu-1".into())).await, ["web-0"]);
+        assert_eq!(names(w, &tenant, |r| r.provider = Some("aws".into())).await, ["web-0", "web-1"]);
+        assert_eq!(names(w, &tenant, |r| (r.provider, r.region) = (Some("aws".into()), Some("eu-1".into()))).await, ["web-0"]);
         let address = |text: &str| by(Filter::AnyIpAddress(text.into()));
         assert_eq!(names(w, &tenant, address("192.168.0.1")).await, ["web-1"]);
         assert_eq!(names(w, &tenant, address("10.0.0.1")).await, ["web-1"], "the main one is one of all");
         assert_eq!(names(w, &tenant, address("FE80:0::1")).await, ["web-0", "web-1", "web-2", "web-3"], "however it is written");
-        assert_eq!(names(w, &tenant, |r| (r.filter, r.provider) = (Some(Filter::AnyIpAddress("fe80::1".into())), "azure".into())).await, ["web-3"]);
+        assert_eq!(names(w, &tenant, |r| (r.filter, r.provider) = (Some(Filter::AnyIpAddress("fe80::1".into())), Some("azure".into()))).await, ["web-3"]);
 
         // Addresses follow the facts.
         let mut moved = registration(&tenant, "web-1");
@@ -620,7 +625,7 @@ both! {
         assert_eq!(refused(Filter::Quuids(identifiers(&["q"; 101]))).await, ["quuids.values"]);
         assert_eq!(refused(Filter::Quuids(identifiers(&["", &"q".repeat(64)]))).await, ["quuids.values[0]", "quuids.values[1]"]);
         assert_eq!(refused(Filter::AnyIpAddress("10.0.0".into())).await, ["any_ip_address"]);
-        let long = ListMachinesRequest { app_id: tenant.app_id, provider: "p".repeat(64), region: "r".repeat(64), ..Default::default() };
+        let long = ListMachinesRequest { app_id: tenant.app_id, provider: Some("p".repeat(64)), region: Some("r".repeat(64)), ..Default::default() };
         assert_eq!(fields(w.machines.list_machines(long).await), ["provider", "region"]);
     }
 

@@ -39,6 +39,26 @@ async fn get(w: &World, host: &Host) -> Machine {
 }
 
 both! {
+    async fn a_machine_that_tells_its_clouds_id_later_stays_the_same(w: World) {
+        let tenant = w.tenant().await;
+        let agent = |quuid: &str, serial_number: &str| {
+            let mut request = RegisterMachineRequest { quuid: quuid.into(), host_id_hash: vec![7; 32], ..registration(&tenant, "web-1") };
+            request.facts.as_mut().unwrap().serial_number = serial_number.into();
+            request
+        };
+        let id = async |agent: RegisterMachineRequest| w.register(agent).await.unwrap().machine.unwrap().machine_id;
+        let first = id(agent("", "S1")).await;
+        // A copy of its disk in another machine, or one of which that is not known, is another.
+        let others = [id(agent("q-2", "S2")).await, id(agent("q-3", "")).await];
+        assert!(!others.contains(&first));
+        let later = w.register(agent("q-1", "S1")).await.unwrap();
+        assert_eq!((later.created, later.machine.as_ref().unwrap().quuid.as_str()), (false, "q-1"));
+        assert_eq!(later.machine.unwrap().machine_id, first);
+        assert_eq!(id(agent("q-1", "S1")).await, first);
+        assert_ne!(id(agent("", "S1")).await, first, "the cloud's id is what it is found by now");
+        assert_eq!(names(w, list(&tenant, None)).await.len(), 4);
+    }
+
     async fn a_machine_is_enrolled_once_and_its_facts_are_written_when_they_differ(w: World) {
         let tenant = w.tenant().await;
         let db = w.db().await;

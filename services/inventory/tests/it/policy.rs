@@ -154,7 +154,7 @@ both! {
         let token = w.negotiate(&host, asked.clone()).await.unwrap().report_token;
         let refused = w.send(messages(&host, &token, asked[..1].to_vec(), &[])).await;
         assert_eq!(fields(refused), ["header.classes[0].digest"]);
-        let counted = ClassDigest { items: 1, found: 1, ..asked[0].clone() };
+        let counted = ClassDigest { items: 1, found: 2, ..asked[0].clone() };
         let refused = w.negotiate(&host, vec![counted]).await;
         assert_eq!(fields(refused), ["classes[0].items", "classes[0].found"]);
     }

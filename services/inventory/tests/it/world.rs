@@ -313,7 +313,7 @@ impl World {
 
     /// Counts everything anew.
     pub(crate) async fn check(&self, app_id: u64, repair: bool) -> CheckAssetCountsResponse {
-        let request = CheckAssetCountsRequest { app_id, repair };
+        let request = CheckAssetCountsRequest { app_id, repair, ..Default::default() };
         self.assets.clone().check_asset_counts(request).await.unwrap().into_inner()
     }
 

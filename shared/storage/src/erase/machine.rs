@@ -38,11 +38,12 @@ pub async fn erase_machine(tx: &TenantTx, table: &Erasable, machine_id: Uuid, mo
         let of = |(name, kind): &(&str, Kind)| value::key(row, name, *kind).map(|key: Key| key.value());
         columns.iter().map(of).collect()
     };
-    erase_keys(tx, table, machine_id, rows.iter().map(key).collect::<StoreResult<_>>()?).await
+    erase_keys(tx, table, machine_id, rows.iter().map(key).collect::<StoreResult<_>>()?).await?;
+    Ok(rows.len())
 }
 
-/// Deletes chosen rows of a machine from a table whose key is the machine and an id; returns how many there were.
-pub async fn erase_chosen(tx: &TenantTx, table: &Erasable, machine_id: Uuid, ids: &[Uuid]) -> StoreResult<usize> {
+/// Deletes chosen rows of a machine from a table whose key is the machine and an id.
+pub async fn erase_chosen(tx: &TenantTx, table: &Erasable, machine_id: Uuid, ids: &[Uuid]) -> StoreResult<()> {
     match table.rest()[..] {
         [("machine_id", _), (_, Kind::Uuid)] => {
             let key = |id: &Uuid| vec![Value::from(machine_id), Value::from(*id)];
@@ -53,23 +54,21 @@ pub async fn erase_chosen(tx: &TenantTx, table: &Erasable, machine_id: Uuid, ids
 }
 
 /// Deletes rows of a machine by their keys.
-async fn erase_keys(tx: &TenantTx, table: &Erasable, machine_id: Uuid, keys: Vec<Vec<Value>>) -> StoreResult<usize> {
+async fn erase_keys(tx: &TenantTx, table: &Erasable, machine_id: Uuid, keys: Vec<Vec<Value>>) -> StoreResult<()> {
     let dialect = tx.dialect();
     let one: Vec<String> = table.rest().iter().map(|(name, _)| format!("{} = ?", dialect.quote(name))).collect();
     let one = format!("({})", one.join(" AND "));
-    let mut erased = 0;
     for batch in keys.chunks(BATCH) {
         // Filled up by repeating the last key, so that few statements are prepared.
-        let size = if batch.len() == 1 { 1 } else { BATCH };
+        let size = [1, 10, BATCH].into_iter().find(|size| *size >= batch.len()).unwrap_or(BATCH);
         let filled = batch.iter().chain(batch.last().into_iter().cycle()).take(size);
         let mut values = vec![Value::from(tx.app_id().get()), Value::from(machine_id)];
         values.extend(filled.flatten().cloned());
         let any = vec![one.as_str(); size].join(" OR ");
         let sql = format!("{} WHERE app_id = ? AND machine_id = ? AND ({any})", delete(dialect, table));
-        let done = tx.execute_raw(Statement::from_sql_and_values(dialect.backend(), sql, values)).await?;
-        erased += usize::try_from(done.rows_affected()).unwrap_or(usize::MAX);
+        tx.execute_raw(Statement::from_sql_and_values(dialect.backend(), sql, values)).await?;
     }
-    Ok(erased)
+    Ok(())
 }
 
 fn delete(dialect: Dialect, table: &Erasable) -> String {
