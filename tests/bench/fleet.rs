@@ -44,6 +44,25 @@ enum Outcome {
 }
 
 impl Fleet {
+    /// Waits until the service has its connections to the server again, by questions that read no asset.
+    pub(crate) async fn wake(&self) -> anyhow::Result<()> {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let ask = |_| {
+                let mut assets = self.assets.clone();
+                async move {
+                    assets.list_asset_counts(ListAssetCountsRequest { app_id: TENANT, ..Default::default() }).await
+                }
+            };
+            let answers = futures::future::join_all((0..16).map(ask)).await;
+            match answers.into_iter().find_map(Result::err) {
+                None => return Ok(()),
+                Some(error) if Instant::now() > until => return Err(error.into()),
+                Some(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+
     /// Opens the tenant, registers the machines and makes up their items.
     pub(crate) async fn enrol(
         address: SocketAddr,

@@ -50,15 +50,18 @@ struct Arguments {
     /// Reports in flight.
     #[arg(long, default_value_t = 16)]
     callers: usize,
-    /// Runs; the median counts.
-    #[arg(long, default_value_t = 3)]
-    runs: usize,
+    /// Runs; the median of each figure counts.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    runs: u64,
     /// The services reach the server by TCP; the limit goes by the server's Unix socket all the same.
     #[arg(long)]
     tcp: bool,
     /// Classes whose lists are measured, by name; all of them where it is `all`.
     #[arg(long, value_delimiter = ',', default_value = "process")]
     class: Vec<String>,
+    /// A command that restarts the server: pages are cold behind it.
+    #[arg(long)]
+    restart: Option<String>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -119,14 +122,13 @@ async fn main() -> anyhow::Result<()> {
     for _ in 0..arguments.runs {
         runs.push(run(&arguments).await?);
     }
-    runs.sort_by(|a, b| a.ratio.total_cmp(&b.ratio));
-    let median = &runs[runs.len() / 2];
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&runs)?);
-        return median.held();
+        return held(&runs);
     }
+    let of = |figure: fn(&Run) -> f64| median(&runs, figure);
     println!(
-        "{} machines of {} rows over all classes, {} callers, {} runs; the median run:",
+        "{} machines of {} rows over all classes, {} callers, {} runs; of each figure the median:",
         arguments.machines,
         rows_of_a_machine(),
         arguments.callers,
@@ -134,44 +136,61 @@ async fn main() -> anyhow::Result<()> {
     );
     println!(
         "  first report     {:.2} s, raw {:.2} s: ratio {:.2} (all runs: {})",
-        median.first_seconds,
-        median.raw_seconds,
-        median.ratio,
+        of(|r| r.first_seconds),
+        of(|r| r.raw_seconds),
+        of(|r| r.ratio),
         runs.iter().map(|r| format!("{:.2}", r.ratio)).collect::<Vec<_>>().join(" ")
     );
-    println!("  rows applied     {}, reports sent again {}", median.rows, median.retries);
+    println!("  rows applied     {}, reports sent again {}", of(|r| r.rows as f64), of(|r| r.retries as f64));
     println!(
         "  µs of CPU a row  client {:.1}, inventory {:.1}, mysqld {:.1}; raw: mysqld {:.1}",
-        median.first_cpu_us_a_row.client,
-        median.first_cpu_us_a_row.inventory,
-        median.first_cpu_us_a_row.mysqld,
-        median.raw_cpu_us_a_row
+        of(|r| r.first_cpu_us_a_row.client),
+        of(|r| r.first_cpu_us_a_row.inventory),
+        of(|r| r.first_cpu_us_a_row.mysqld),
+        of(|r| r.raw_cpu_us_a_row)
     );
     println!(
-        "  unchanged        {:.2} s, {:.0} times less CPU of all processes, {} rows written",
-        median.unchanged_seconds, median.unchanged_cpu_ratio, median.unchanged_rows_written
+        "  unchanged        {:.2} s, {:.0} times less CPU of all processes, at most {} rows written",
+        of(|r| r.unchanged_seconds),
+        of(|r| r.unchanged_cpu_ratio),
+        most(&runs, |r| r.unchanged_rows_written)
     );
     println!(
         "  20 changes       {:.2} s, all replaced {:.2} s: {:.1} times faster",
-        median.changed_seconds,
-        median.replaced_seconds,
-        median.replaced_seconds / median.changed_seconds
+        of(|r| r.changed_seconds),
+        of(|r| r.replaced_seconds),
+        of(|r| r.replaced_seconds / r.changed_seconds)
     );
-    println!("  inventory        peak {} MiB, ready in {:.2} s", median.peak_mib, median.ready_seconds);
-    median.held()
+    println!(
+        "  inventory        peak at most {} MiB, ready in {:.2} s",
+        most(&runs, |r| r.peak_mib),
+        of(|r| r.ready_seconds)
+    );
+    held(&runs)
 }
 
-impl Run {
-    /// Fails where less was reached than is promised.
-    fn held(&self) -> anyhow::Result<()> {
-        ensure_held(&[
-            ("first report at least 0.5 of the raw insert", self.ratio >= 0.5),
-            ("unchanged report 50 times less processor time", self.unchanged_cpu_ratio >= 50.0),
-            ("unchanged report writes no row", self.unchanged_rows_written == 0),
-            ("20 changes 5 times faster than replacing", self.replaced_seconds >= 5.0 * self.changed_seconds),
-            (PEAK, self.peak_mib < MOST_MIB),
-        ])
-    }
+/// The median of a figure over all runs.
+fn median(runs: &[Run], figure: fn(&Run) -> f64) -> f64 {
+    let mut figures: Vec<f64> = runs.iter().map(figure).collect();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// The most of a figure over all runs.
+fn most(runs: &[Run], figure: fn(&Run) -> u64) -> u64 {
+    runs.iter().map(figure).max().unwrap_or_default()
+}
+
+/// Fails where less was reached than is promised: by the median of each ratio, and by every run where there is no ratio.
+fn held(runs: &[Run]) -> anyhow::Result<()> {
+    let of = |figure: fn(&Run) -> f64| median(runs, figure);
+    ensure_held(&[
+        ("first report at least 0.5 of the raw insert", of(|r| r.ratio) >= 0.5),
+        ("unchanged report 50 times less processor time", of(|r| r.unchanged_cpu_ratio) >= 50.0),
+        ("unchanged report writes no row", most(runs, |r| r.unchanged_rows_written) == 0),
+        ("20 changes 5 times faster than replacing", of(|r| r.replaced_seconds / r.changed_seconds) >= 5.0),
+        (PEAK, most(runs, |r| r.peak_mib) < MOST_MIB),
+    ])
 }
 
 /// Peak memory of inventory, in MiB.

@@ -183,7 +183,7 @@ impl Host {
 
     /// Counts all that is stored of its tenant anew, and returns where the kept counts differ.
     pub async fn differences(&mut self) -> Result<Vec<CountDifference>, Status> {
-        let request = CheckAssetCountsRequest { app_id: self.app_id, repair: false };
+        let request = CheckAssetCountsRequest { app_id: self.app_id, ..Default::default() };
         Ok(self.assets.check_asset_counts(request).await?.into_inner().differences)
     }
 

@@ -4,14 +4,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cwpp_chassis::Reason;
-use cwpp_contracts::common::v1::{Page, Sensitivity};
+use cwpp_contracts::common::v1::{MachineScopeKind, Page, Sensitivity};
+use cwpp_contracts::configuration::v1::{ClassCollection, CollectionSettings};
 use cwpp_contracts::inventory::v1::asset_item::Item;
 use cwpp_contracts::inventory::v1::*;
 use cwpp_inventory::asset::class::CLASSES;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, ExtensionDescriptor, ReflectMessage, Value};
+use uuid::Uuid;
 
 use crate::fixture::{Which, item, narrowed, nonsense, questions, varied};
+use crate::policy::put;
 use crate::world::*;
 
 fn every_class() -> Vec<AssetClass> {
@@ -231,6 +234,61 @@ both! {
             let token = w.negotiate(&host, offers.clone()).await.unwrap().report_token;
             assert_eq!(reason(w.send(messages(&host, &token, offers, &items)).await), Reason::DuplicateItem, "{class:?}");
         }
+    }
+
+    async fn a_report_that_is_cut_or_short_or_old_changes_nothing(w: World) {
+        let tenant = w.tenant().await;
+        let host = w.host(&tenant, "web-1").await;
+        for class in every_class() {
+            let items = [item(class, 0), item(class, 1)];
+            let offers = offers(&[class], &items);
+            let token = async || w.negotiate(&host, offers.clone()).await.unwrap().report_token;
+            let old = token().await;
+            let whole = messages(&host, &old, offers.clone(), &items);
+            for end in 1..whole.len() {
+                assert_eq!(reason(w.send(whole[..end].to_vec()).await), Reason::StreamIncomplete, "{class:?} {end}");
+            }
+            let more = offers.iter().map(|offer| ClassDigest { items: 3, ..offer.clone() }).collect();
+            let refused = w.send(messages(&host, &old, more, &items)).await;
+            assert_eq!(reason(refused), Reason::ItemCountMismatch, "{class:?}");
+            assert_eq!(w.count(tenant.app_id, "", class).await, (0, 0), "{class:?}");
+
+            w.clock.advance(Duration::from_secs(1));
+            let new = token().await;
+            w.send(messages(&host, &new, offers.clone(), &items)).await.unwrap();
+            let fewer = [item(class, 0)];
+            let refused = w.send(messages(&host, &old, self::offers(&[class], &fewer), &fewer)).await;
+            assert_eq!(reason(refused), Reason::ReportTokenStale, "{class:?}");
+            assert_eq!(w.count(tenant.app_id, "", class).await, (2, 1), "{class:?}");
+        }
+    }
+
+    async fn every_class_can_be_switched_off(w: World) {
+        let tenant = w.tenant().await;
+        let host = w.host(&tenant, "web-1").await;
+        let classes = every_class();
+        let items: Vec<_> = classes.iter().map(|class| item(*class, 0)).collect();
+        let offered = offers(&classes, &items);
+        let token = w.negotiate(&host, offered.clone()).await.unwrap().report_token;
+        let off = |class: &AssetClass| ClassCollection { asset_class: (*class).into(), ..Default::default() };
+        let settings = CollectionSettings { classes: classes.iter().map(off).collect() };
+        put(w, &tenant, Uuid::now_v7(), (MachineScopeKind::All, &[]), settings, 1).await;
+        let decisions = w.negotiate(&host, offered.clone()).await.unwrap().decisions;
+        assert!(decisions.len() == classes.len() && decisions.iter().all(|d| d.decision() == Decision::Disabled));
+        let refused = w.send(messages(&host, &token, offered, &items)).await;
+        assert_eq!(reason(refused.clone()), Reason::CollectionDisabled);
+        assert_eq!(fields(refused).len(), classes.len());
+    }
+
+    async fn all_classes_together_have_a_cap(w: World) {
+        let tenant = w.tenant().await;
+        let host = w.host(&tenant, "web-1").await;
+        let offers = |items: [u32; 4]| -> Vec<ClassDigest> {
+            let offer = |(class, items): (AssetClass, u32)| ClassDigest { asset_class: class.into(), digest: vec![1; 32], items, found: 0 };
+            every_class().into_iter().zip(items).map(offer).collect()
+        };
+        assert_eq!(fields(w.negotiate(&host, offers([30_000, 30_000, 30_000, 10_001])).await), ["classes"]);
+        assert!(w.negotiate(&host, offers([30_000, 30_000, 30_000, 10_000])).await.is_ok());
     }
 
     async fn a_report_over_the_cap_of_a_class_is_refused_before_it_is_sent(w: World) {
