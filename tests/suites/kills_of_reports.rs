@@ -40,7 +40,7 @@ enum Victim {
     Database(Mysqld),
 }
 
-async fn inventory(server: String) -> anyhow::Result<Services> {
+pub(crate) async fn inventory(server: String) -> anyhow::Result<Services> {
     inventory_that_does(server, &[]).await
 }
 
@@ -53,7 +53,7 @@ async fn inventory_that_does(server: String, jobs: &'static [&'static str]) -> a
     Services::start_inventory(Plan { settings: Box::new(settings), faults: true, ..Plan::on(server) }).await
 }
 
-async fn open(services: &Services, app_id: u64) -> anyhow::Result<Tenant> {
+pub(crate) async fn open(services: &Services, app_id: u64) -> anyhow::Result<Tenant> {
     let incarnation = Uuid::now_v7().to_string();
     let request = OpenTenantRequest { app_id, incarnation: incarnation.clone() };
     ErasureServiceClient::new(services.channel("inventory")?).open_tenant(request).await?;
@@ -61,7 +61,7 @@ async fn open(services: &Services, app_id: u64) -> anyhow::Result<Tenant> {
 }
 
 /// Recounts all rows: items and machines, of classes, days, values and the machine itself.
-async fn counts_are_right(host: &mut Host) -> anyhow::Result<()> {
+pub(crate) async fn counts_are_right(host: &mut Host) -> anyhow::Result<()> {
     let found = host.differences().await?;
     ensure!(found.is_empty(), "counts are not those of the rows: {found:?}");
     Ok(())

@@ -5,6 +5,7 @@ mod commands;
 mod contracts;
 mod demo;
 mod fields;
+mod kills_of_changes;
 mod kills_of_purges;
 mod kills_of_reports;
 mod lifecycle;

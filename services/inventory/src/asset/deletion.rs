@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cwpp_access::TenantScope;
 use cwpp_chassis::Result;
 use cwpp_contracts::inventory::v1::AssetClass;
-use cwpp_storage::{Db, Registry, StoreResult, TenantRead, TenantTx};
+use cwpp_storage::{Db, Registry, StoreResult, TenantRead, TenantTx, fault};
 use uuid::Uuid;
 
 use super::class::{Class, Item};
@@ -61,6 +61,7 @@ pub async fn chosen(
         deleted.machines += u64::from(!found.is_empty());
         if !only_look {
             told(db, class, found.len());
+            fault::point("deletion", "committed").await;
         }
         deleted.chosen.extend(found.into_iter().map(|key| (*machine_id, key)));
     }
@@ -87,7 +88,9 @@ async fn take(
             // What a report under way writes of them is there once the snapshot is held.
             snapshot::hold(tx, machine_id, class.class() as i16).await?;
             while !forget(tx, class, machine_id, keys).await? {}
-            remove::items(tx, registry, machine_id, class, keys).await
+            let removed = remove::items(tx, registry, machine_id, class, keys).await?;
+            fault::point("deletion", "written").await;
+            Ok(removed)
         }
         true => Ok(Vec::new()),
     }

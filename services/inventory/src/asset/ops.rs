@@ -1,6 +1,6 @@
 //! What can be done with assets: negotiate and take reports, list, count, export.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -11,9 +11,9 @@ use cwpp_contracts::inventory::v1::{
     AccountChange, Asset, ExportAssetsRequest, HostColumns, ListAccountChangesRequest, ListAssetsRequest,
     ListTopValuesRequest, ListUnreadClassesRequest, ReportAssetsRequest,
 };
-use cwpp_storage::Db;
 use cwpp_storage::page::{self, Binding, Page};
-use sea_orm::{FromQueryResult, QueryResult};
+use cwpp_storage::{Db, StoreResult, TenantRead};
+use sea_orm::FromQueryResult;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -30,7 +30,7 @@ use super::receive::{self, Received};
 use super::snapshot::{self, Offer, Verdict};
 use super::token::Tokens;
 use super::unread::{self, Unread};
-use crate::keyset::Cursor;
+use crate::keyset::{Cursor, List};
 use crate::machine::contact::{Contact, Contacts};
 use crate::machine::ops::{machine_unknown, not_the_machine};
 use crate::machine::skew::Skew;
@@ -233,18 +233,10 @@ impl Assets {
         let binding = Binding::new(scope.app_id(), UNREAD, request);
         let page: Page<Cursor> = Page::read(self.db.keys(), page, &binding, now)?;
         let page = &page;
-        let (rows, hosts, next) = self
-            .db
-            .read(scope, |read| async move {
-                let (rows, next) = unread::list(&read, class).page(&read, page.after.as_ref(), page.size).await?;
-                let row = |row: &QueryResult| unread::Model::from_query_result(row, "");
-                let rows = rows.iter().map(row).collect::<std::result::Result<Vec<_>, _>>()?;
-                let mut ids: Vec<Uuid> = rows.iter().map(|row| row.machine_id).collect();
-                ids.dedup();
-                let hosts = store::hosts(&read, &ids).await?;
-                Ok((rows, hosts, next))
-            })
-            .await?;
+        let read = |read| async move {
+            with_hosts(&read, &unread::list(&read, class), page, |row: &unread::Model| row.machine_id).await
+        };
+        let (rows, hosts, next) = self.db.read(scope, read).await?;
         let token = page::next(self.db.keys(), next.as_ref(), &binding, now)?;
         // What a removed machine left is on its way out.
         let with_host = |row: unread::Model| Some((hosts.get(&row.machine_id)?.clone(), row));
@@ -300,19 +292,10 @@ impl Assets {
         let binding = Binding::new(scope.app_id(), CHANGES, request);
         let page: Page<Cursor> = Page::read(self.db.keys(), page, &binding, now)?;
         let page = &page;
-        let (rows, hosts, next) = self
-            .db
-            .read(scope, |read| async move {
-                let (rows, next) = asked.list(&read).page(&read, page.after.as_ref(), page.size).await?;
-                let row = |row: &QueryResult| account_change::Model::from_query_result(row, "");
-                let rows = rows.iter().map(row).collect::<std::result::Result<Vec<_>, _>>()?;
-                let mut ids: Vec<Uuid> = rows.iter().map(|row| row.machine_id).collect();
-                ids.sort_unstable();
-                ids.dedup();
-                let hosts = store::hosts(&read, &ids).await?;
-                Ok((rows, hosts, next))
-            })
-            .await?;
+        let read = |read| async move {
+            with_hosts(&read, &asked.list(&read), page, |row: &account_change::Model| row.machine_id).await
+        };
+        let (rows, hosts, next) = self.db.read(scope, read).await?;
         let token = page::next(self.db.keys(), next.as_ref(), &binding, now)?;
         let change = |row: account_change::Model| {
             Ok(AccountChange {
@@ -350,4 +333,19 @@ impl Assets {
         }
         Ok(differing)
     }
+}
+
+/// Reads a page of rows that are about machines, the columns of those machines, and where to go on.
+async fn with_hosts<M: FromQueryResult>(
+    read: &TenantRead,
+    list: &List,
+    page: &Page<Cursor>,
+    machine_id: impl Fn(&M) -> Uuid,
+) -> StoreResult<(Vec<M>, HashMap<Uuid, HostColumns>, Option<Cursor>)> {
+    let (rows, next) = list.page(read, page.after.as_ref(), page.size).await?;
+    let rows = rows.iter().map(|row| M::from_query_result(row, "")).collect::<std::result::Result<Vec<M>, _>>()?;
+    let mut ids: Vec<Uuid> = rows.iter().map(machine_id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    Ok((rows, store::hosts(read, &ids).await?, next))
 }

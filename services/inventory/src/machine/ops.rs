@@ -12,7 +12,7 @@ use cwpp_contracts::inventory::v1::{
     ListTagsRequest, MachineFacts, TagOrder,
 };
 use cwpp_storage::page::{self, Binding, Page};
-use cwpp_storage::{Db, HasTenant, StoreResult, TenantTx};
+use cwpp_storage::{Db, HasTenant, StoreResult, TenantTx, fault};
 use sea_orm::sea_query::Condition;
 use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult};
 use uuid::Uuid;
@@ -345,6 +345,7 @@ impl Machines {
                 let (more, last) = part.await?;
                 changed += more;
                 self.db.feed_grew();
+                fault::point("tags", "replaced").await;
                 match last {
                     None => break,
                     // A call with little time does one part.
