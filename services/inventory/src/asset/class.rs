@@ -29,8 +29,8 @@ use cwpp_contracts::inventory::v1::asset_query::Query;
 use cwpp_storage::{HasTenant, Registry};
 use prost_types::Timestamp;
 use sea_orm::prelude::Json;
-use sea_orm::sea_query::{Condition, Expr, ExprTrait, SelectStatement};
-use sea_orm::{DbErr, QueryResult};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, Func, SelectStatement};
+use sea_orm::{DbErr, QueryResult, Value};
 use uuid::Uuid;
 
 use super::check::{Check, instant};
@@ -207,6 +207,45 @@ impl Plan {
     fn and(mut self, condition: Expr) -> Self {
         self.residual = Some(self.residual.unwrap_or_else(Condition::all).add(condition));
         self
+    }
+
+    /// Looks among the rows for a value of a column that another query is driven by, if one is asked for.
+    fn also<V: Into<Value>>(self, column: &'static str, value: Option<V>) -> Self {
+        match value {
+            // The sign keeps SQLite from that column's own index.
+            Some(value) => self.and(Expr::cust_with_expr("+?", Expr::col(column)).eq(value.into())),
+            None => self,
+        }
+    }
+
+    /// As [`Plan::also`], for a text filter. It needs no index, so that it may ask for a part of the text.
+    fn also_text(
+        self,
+        column: &'static str,
+        by: Option<&StringMatch>,
+        field: &str,
+        violations: &mut Violations,
+    ) -> Self {
+        let Some(by) = by else { return self };
+        let (which, text, least) = match &by.how {
+            Some(How::Exact(text)) => ("exact", text.as_str(), 1),
+            Some(How::Prefix(text)) => ("prefix", text.as_str(), 1),
+            Some(How::Contains(text)) => ("contains", text.as_str(), 3),
+            None => {
+                violations.push(field, "exactly one of exact, prefix and contains must be set");
+                return self;
+            }
+        };
+        if !violations.characters(format!("{field}.{which}"), text, least, 255) {
+            return self;
+        }
+        // Where the text begins, from 1; 0 where it is not there. No character of it is a wildcard.
+        let place = Expr::from(Func::cust("INSTR").arg(Expr::col(column)).arg(text));
+        match which {
+            "exact" => self.also(column, Some(text)),
+            "prefix" => self.and(place.eq(1)),
+            _ => self.and(place.gte(1)),
+        }
     }
 }
 

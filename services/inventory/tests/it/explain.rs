@@ -15,6 +15,7 @@ use sea_orm::{ConnectionTrait, QueryResult, Statement, StatementBuilder};
 use uuid::Uuid;
 
 use crate::fixture::{Which, narrowed, questions, varied};
+use crate::residual::pairs;
 use crate::world::*;
 
 /// Asks the database how it would read a page.
@@ -141,6 +142,12 @@ both! {
             // SQLite takes no hint, and walks the range of the filter where it thinks that this costs less.
             let walks = db.dialect() == Dialect::Sqlite && plan.contains(index);
             assert!(walks || plan.contains("PRIMARY") || plan.contains("machine_id=?"), "{query:?} on one machine: {plan}");
+        }
+        for pair in classes.iter().flat_map(|c| pairs(*c)) {
+            let list = spell(&db, &tenant, &pair.query, None).await;
+            check(&db, &tenant, &list, pair.index, &format!("{:?}", pair.query)).await;
+            let list = spell(&db, &tenant, &pair.query, Some(ids.clone())).await;
+            check(&db, &tenant, &list, pair.index, &format!("{:?} on some machines", pair.query)).await;
         }
         for class in CLASSES {
             for order in class.orders() {

@@ -570,6 +570,8 @@ pub(crate) fn narrowed(query: &Query) -> Query {
             last_login_until: seconds(1),
             password_expires_from: seconds(0),
             password_expires_until: seconds(1),
+            also_name: Some(exact("account-001")),
+            also_uid: Some(1),
             ..q
         }),
         Query::SystemPackage(q) => Query::SystemPackage(SystemPackageQuery {
@@ -595,6 +597,8 @@ pub(crate) fn narrowed(query: &Query) -> Query {
             started_until: seconds(1),
             own_network: Some(true),
             container_id: "container-id-001".into(),
+            also_port: Some(8001),
+            also_process_name: Some(exact("process-name-000")),
             ..q
         }),
         Query::SoftwareApplication(q) => Query::SoftwareApplication(SoftwareApplicationQuery {
@@ -613,6 +617,8 @@ pub(crate) fn narrowed(query: &Query) -> Query {
             started_until: seconds(1),
             package_name: "package-name-000".into(),
             packaged: Some(true),
+            also_name: Some(exact("name-000")),
+            also_user: Some(exact("user-000")),
             ..q
         }),
         Query::DatabaseInstance(q) => Query::DatabaseInstance(DatabaseInstanceQuery {
@@ -620,12 +626,16 @@ pub(crate) fn narrowed(query: &Query) -> Query {
             user: "user-000".into(),
             version: "version-000".into(),
             container_id: "container-id-001".into(),
+            also_kind: DatabaseKind::Mysql.into(),
+            also_port: Some(8001),
             ..q
         }),
         Query::WebApplication(q) => Query::WebApplication(WebApplicationQuery {
             service: WebServiceKind::Tomcat.into(),
             version: "version-000".into(),
             container_id: "container-id-001".into(),
+            also_name: Some(exact("name-001")),
+            also_domain: Some(exact("domain-001")),
             ..q
         }),
         Query::WebService(q) => Query::WebService(WebServiceQuery {
@@ -646,6 +656,8 @@ pub(crate) fn narrowed(query: &Query) -> Query {
             service: WebServiceKind::Tomcat.into(),
             user: "user-000".into(),
             container_id: "container-id-001".into(),
+            also_domain: Some(exact("domain-001")),
+            also_port: Some(8001),
             ..q
         }),
         Query::JarPackage(q) => Query::JarPackage(JarPackageQuery {
@@ -659,6 +671,8 @@ pub(crate) fn narrowed(query: &Query) -> Query {
             kind: StartupKind::Systemd.into(),
             enabled: Some(true),
             auto_run: Some(true),
+            also_name: Some(exact("name-001")),
+            also_user: Some(exact("user-000")),
             ..q
         }),
         Query::ScheduledTask(q) => {

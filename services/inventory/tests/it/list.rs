@@ -92,6 +92,14 @@ both! {
         let mut names = accounts(AccountQuery { driving: uid, ..Default::default() }).await;
         names.sort();
         assert_eq!(names, ["al", "alice"]);
+        // A twin also narrows the filter that drives, and all rows where none does; no character of it is a wildcard.
+        let part = |text: &str| Some(StringMatch { how: Some(How::Contains(text.into())) });
+        let name = Some(account_query::Driving::Name(prefix("al")));
+        assert_eq!(accounts(AccountQuery { driving: name, also_name: part("ice"), also_uid: Some(1000), ..Default::default() }).await, ["alice"]);
+        assert_eq!(accounts(AccountQuery { also_name: part("oot"), ..Default::default() }).await, ["root"]);
+        assert_eq!(accounts(AccountQuery { also_uid: Some(0), ..Default::default() }).await, ["root"]);
+        assert_eq!(accounts(AccountQuery { also_name: part("l_c"), ..Default::default() }).await, [""; 0]);
+        assert_eq!(accounts(AccountQuery { also_name: part("al%"), ..Default::default() }).await, [""; 0]);
         assert_eq!(accounts(AccountQuery { sudo: Some(true), ..Default::default() }).await, ["root"]);
         assert_eq!(accounts(AccountQuery { password_status: PasswordStatus::Locked.into(), ..Default::default() }).await, ["root"]);
         assert_eq!(accounts(AccountQuery { interactive: Some(false), ..Default::default() }).await, [""; 0]);

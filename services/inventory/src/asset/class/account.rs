@@ -287,6 +287,8 @@ impl Class for Account {
             AccountOrder::LastLoginTime => LAST_LOGIN,
             _ => FIRST_SEEN,
         });
+        plan = plan.also_text("name", q.also_name.as_ref(), "query.account.also_name", violations);
+        plan = plan.also("uid", q.also_uid);
         if let Some(sudo) = q.sudo {
             plan = plan.and(Column::Sudo.eq(sudo));
         }

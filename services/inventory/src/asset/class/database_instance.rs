@@ -238,6 +238,10 @@ impl Class for DatabaseInstance {
             DatabaseInstanceOrder::Port => PORT,
             _ => FIRST_SEEN,
         });
+        if enumerated::<DatabaseKind>("query.database_instance.also_kind", q.also_kind, violations) {
+            plan = plan.also("kind", Some(q.also_kind as i16));
+        }
+        plan = plan.also("port", q.also_port);
         if same("query.database_instance.user", &q.user, violations) {
             plan = plan.and(Column::User.eq(q.user.as_str()));
         }

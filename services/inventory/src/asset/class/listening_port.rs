@@ -246,6 +246,13 @@ impl Class for ListeningPort {
             ListeningPortOrder::StartTime => STARTED,
             _ => FIRST_SEEN,
         });
+        plan = plan.also("port", q.also_port);
+        plan = plan.also_text(
+            "process_name",
+            q.also_process_name.as_ref(),
+            "query.listening_port.also_process_name",
+            violations,
+        );
         if enumerated::<TransportProtocol>("query.listening_port.protocol", q.protocol, violations) {
             plan = plan.and(Column::Protocol.eq(q.protocol as i16));
         }

@@ -245,6 +245,8 @@ impl Class for Process {
             ProcessOrder::StartTime => STARTED,
             _ => FIRST_SEEN,
         });
+        plan = plan.also_text("name", q.also_name.as_ref(), "query.process.also_name", violations);
+        plan = plan.also_text("user", q.also_user.as_ref(), "query.process.also_user", violations);
         if let Some(pid) = q.pid {
             plan = plan.and(Column::Pid.eq(pid));
         }

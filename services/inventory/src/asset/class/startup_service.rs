@@ -184,6 +184,8 @@ impl Class for StartupService {
             StartupServiceOrder::User => USER,
             _ => FIRST_SEEN,
         });
+        plan = plan.also_text("name", q.also_name.as_ref(), "query.startup_service.also_name", violations);
+        plan = plan.also_text("user", q.also_user.as_ref(), "query.startup_service.also_user", violations);
         if enumerated::<StartupKind>("query.startup_service.kind", q.kind, violations) {
             plan = plan.and(Column::Kind.eq(q.kind as i16));
         }

@@ -210,6 +210,8 @@ impl Class for WebApplication {
             WebApplicationOrder::PluginCount => PLUGIN_COUNT,
             _ => FIRST_SEEN,
         });
+        plan = plan.also_text("name", q.also_name.as_ref(), "query.web_application.also_name", violations);
+        plan = plan.also_text("domain", q.also_domain.as_ref(), "query.web_application.also_domain", violations);
         if enumerated::<WebServiceKind>("query.web_application.service", q.service, violations) {
             plan = plan.and(Column::Service.eq(q.service as i16));
         }

@@ -230,6 +230,8 @@ impl Class for WebSite {
             WebSiteOrder::PathCount => PATH_COUNT,
             _ => FIRST_SEEN,
         });
+        plan = plan.also_text("domain", q.also_domain.as_ref(), "query.web_site.also_domain", violations);
+        plan = plan.also("port", q.also_port);
         if enumerated::<WebProtocol>("query.web_site.protocol", q.protocol, violations) {
             plan = plan.and(Column::Protocol.eq(q.protocol as i16));
         }
