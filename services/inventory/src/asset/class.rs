@@ -228,7 +228,7 @@ impl Plan {
     ) -> Self {
         let Some(by) = by else { return self };
         let (which, text, least) = match &by.how {
-            Some(How::Exact(text)) => ("exact", text.as_str(), 1),
+            Some(How::Exact(text)) => ("exact", text.as_str(), 0),
             Some(How::Prefix(text)) => ("prefix", text.as_str(), 1),
             Some(How::Contains(text)) => ("contains", text.as_str(), 3),
             None => {

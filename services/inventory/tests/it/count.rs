@@ -210,7 +210,7 @@ both! {
             calm.report(&hosts[n], &classes, &all(3 * n as u32)).await;
         }
         let db = &w.db().await;
-        agree(&calm, &db, &tenant, &hosts, &classes, "at the beginning").await;
+        agree(&calm, db, &tenant, &hosts, &classes, "at the beginning").await;
         let mut runner = runner();
         for round in 0..40 {
             let step = step().new_tree(&mut runner).unwrap().current();
@@ -234,7 +234,7 @@ both! {
                 Step::Remove(host, _, every) => {
                     let (id, scope) = (Uuid::parse_str(&hosts[*host].id).unwrap(), scope(&tenant));
                     for class in &touched {
-                        let keys: Vec<_> = keys(&db, &tenant, id, *class).await.into_iter().step_by(*every).collect();
+                        let keys: Vec<_> = keys(db, &tenant, id, *class).await.into_iter().step_by(*every).collect();
                         let (class, keys) = (by_number(*class as i32).unwrap(), &keys);
                         let removed = db.write(&scope, |tx| async move { remove::items(&tx, db.registry(), id, class, keys).await });
                         assert_eq!(removed.await.unwrap().len(), keys.len());
@@ -245,7 +245,7 @@ both! {
                 Step::Empty(host, place, most) => {
                     let (id, class) = (Uuid::parse_str(&hosts[*host].id).unwrap(), class::CLASSES[*place]);
                     while db.write(&scope(&tenant), |tx| async move { remove::class(&tx, db.registry(), id, class, *most).await }).await.unwrap() == *most {
-                        agree(&calm, &db, &tenant, &hosts, &touched, "in the middle of a deletion").await;
+                        agree(&calm, db, &tenant, &hosts, &touched, "in the middle of a deletion").await;
                     }
                 }
                 Step::Forget(host, most) => {
@@ -253,27 +253,27 @@ both! {
                     let mut classes = classes.iter().cycle();
                     while db.write(&scope(&tenant), |tx| async move { remove::machine(&tx, db.registry(), id, *most).await }).await.unwrap() == 0 {
                         let class = *classes.next().unwrap();
-                        agree(&calm, &db, &tenant, &hosts, &[class], "in the middle of a removal").await;
+                        agree(&calm, db, &tenant, &hosts, &[class], "in the middle of a removal").await;
                     }
                 }
-                Step::Fold => fold::once(&db, &system()).await.unwrap(),
+                Step::Fold => fold::once(db, &system()).await.unwrap(),
                 Step::Night => w.clock.advance(Duration::from_secs(20 * 3600)),
             }
-            agree(&calm, &db, &tenant, &hosts, &touched, &format!("after step {round}: {step:?}")).await;
+            agree(&calm, db, &tenant, &hosts, &touched, &format!("after step {round}: {step:?}")).await;
         }
-        fold::once(&db, &system()).await.unwrap();
-        agree(&calm, &db, &tenant, &hosts, &classes, "after all is folded").await;
+        fold::once(db, &system()).await.unwrap();
+        agree(&calm, db, &tenant, &hosts, &classes, "after all is folded").await;
         assert!(db.system_read(&system(), |read| async move { count::pending(&read).await }).await.unwrap().is_empty());
         let rows = w.rows(&tenant).await;
         let values: usize = {
             let mut n = 0;
             for class in &classes {
-                n += counted(&calm, &db, &tenant, *class).await.values.len();
+                n += counted(&calm, db, &tenant, *class).await.values.len();
             }
             n
         };
         assert_eq!(rows.get("asset_value_count").copied().unwrap_or_default() as usize, values, "no row counts nothing");
-        assert_eq!(counted(&calm, &db, &neighbour, AssetClass::Account).await.total, (1, 1));
+        assert_eq!(counted(&calm, db, &neighbour, AssetClass::Account).await.total, (1, 1));
         db.close().await;
         calm.end().await;
     }

@@ -471,7 +471,7 @@ both! {
         let set = vec![tags(&other.id, &["blue"])];
         w.machines.clone().set_tags(SetTagsRequest { app_id: neighbour.app_id, machines: set }).await.unwrap();
         // All are blue, every other one is navy too, and three are red.
-        let given = |n: usize| [&["blue"][..], if n % 2 == 0 { &["navy"] } else { &[] }, if n < 3 { &["red"] } else { &[] }].concat();
+        let given = |n: usize| [&["blue"][..], if n.is_multiple_of(2) { &["navy"] } else { &[] }, if n < 3 { &["red"] } else { &[] }].concat();
         let set = hosts.iter().enumerate().map(|(n, host)| tags(&host.id, &given(n))).collect();
         w.machines.clone().set_tags(SetTagsRequest { app_id: tenant.app_id, machines: set }).await.unwrap();
         let rename = async |tag: &str, new_tag: &str| {
