@@ -47,7 +47,8 @@ pub struct Agent {
     intervals: Intervals,
     /// When each class is reported next; those that were never are due at once.
     next: HashMap<Class, Instant>,
-    /// The classes that the tenant wanted when it was asked last. Any other it is asked about before it is read.
+    /// The classes that could be read and that the tenant wanted when it was asked last. Any other it is asked about before
+    /// it is read.
     on: HashSet<Class>,
 }
 
@@ -111,18 +112,22 @@ impl Agent {
             let wanted = wanted.copied().unwrap_or(self.intervals.report);
             now + wanted.max(self.intervals.heartbeat).mul_f64(spread)
         };
+        let mut told = HashMap::new();
         if !ask.is_empty() {
             let wanted = self.reporter.ask(&ask, Utc::now()).await?;
-            self.next.extend(wanted.off.iter().map(|class| (*class, later(wanted.intervals.get(class)))));
+            // How often to ask about a class that is off, nobody says.
+            self.next.extend(wanted.off.iter().map(|class| (*class, later(None))));
             due.extend(&wanted.on);
             self.on.extend(wanted.on);
+            told = wanted.intervals;
         }
         let root = self.root.clone();
         snapshot = tokio::task::spawn_blocking(move || snapshot.with(&root, &due)).await?;
         let report = self.reporter.report(&snapshot).await?;
         for (class, done) in &report.classes {
-            self.next.insert(*class, later(report.intervals.get(class)));
-            if *done == ClassReport::Disabled {
+            self.next.insert(*class, later(report.intervals.get(class).or_else(|| told.get(class))));
+            // Of a class that was not read the report hears no decision: it is asked about before it is read again.
+            if matches!(done, ClassReport::Disabled | ClassReport::NotRead { .. }) {
                 self.on.remove(class);
             }
         }

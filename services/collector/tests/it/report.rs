@@ -184,7 +184,9 @@ impl AssetService for Services {
             } else {
                 inventory::Decision::Send
             };
-            let interval = memory.intervals.get(&class.asset_class).map(|every| prost_types::Duration {
+            // As the real one: nobody waits for a class that is off.
+            let told = memory.intervals.get(&class.asset_class).filter(|_| decision != inventory::Decision::Disabled);
+            let interval = told.map(|every| prost_types::Duration {
                 seconds: every.as_secs().cast_signed(),
                 nanos: every.subsec_nanos().cast_signed(),
             });
@@ -449,21 +451,35 @@ async fn the_server_hears_what_could_not_be_read() {
     assert!(told.reason.contains("/proc/modules") && !memory.offered[0].contains(&module.into()), "{told:?}");
 }
 
+/// How often all other classes are wanted, in tests of one or two.
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Leaves these classes to the agent's interval, and wants all others hourly.
+fn often(services: &Services, classes: &[i32]) {
+    let all = (1..=16).filter(|class| !classes.contains(class));
+    services.0.lock().unwrap().intervals.extend(all.map(|class| (class, HOUR)));
+}
+
+/// An agent of the host whose signs of life are 100 ms apart and whose reports 300 ms.
+fn busy(host: &Host, reporter: Reporter) -> Agent {
+    let (heartbeat, report) = (Duration::from_millis(100), Duration::from_millis(300));
+    Agent::new(host.root(), reporter, None, Intervals { heartbeat, report, events: HOUR })
+}
+
+async fn run(agent: &mut Agent, milliseconds: u64) {
+    let _ = tokio::time::timeout(Duration::from_millis(milliseconds), agent.run()).await;
+}
+
 #[tokio::test]
 async fn a_class_that_is_off_is_not_read_until_it_is_on_again() {
     let (services, reporter) = start().await;
     let [account, module] = [inventory::AssetClass::Account, inventory::AssetClass::KernelModule].map(i32::from);
-    {
-        let mut memory = services.0.lock().unwrap();
-        memory.disabled.extend([account, module]);
-        memory.intervals.extend([account, module].map(|class| (class, Duration::from_millis(300))));
-    }
     // Its modules cannot be read, which nobody asks for.
     let host = host(3);
-    let (often, hour) = (Duration::from_millis(100), Duration::from_secs(3_600));
-    let intervals = Intervals { heartbeat: often, report: hour, events: hour };
-    let mut agent = Agent::new(host.root(), reporter, None, intervals);
-    let _ = tokio::time::timeout(Duration::from_secs(2), agent.run()).await;
+    often(&services, &[account, module]);
+    services.0.lock().unwrap().disabled.extend([account, module]);
+    let mut agent = busy(&host, reporter);
+    run(&mut agent, 2_000).await;
     {
         let mut memory = services.0.lock().unwrap();
         assert_eq!(memory.asked[0].len(), Class::ALL.len(), "{:?}", memory.asked);
@@ -474,9 +490,30 @@ async fn a_class_that_is_off_is_not_read_until_it_is_on_again() {
         memory.asked.clear();
         memory.disabled.remove(&account);
     }
-    let _ = tokio::time::timeout(Duration::from_secs(1), agent.run()).await;
+    run(&mut agent, 1_000).await;
     let memory = services.0.lock().unwrap();
     assert!(memory.reports == 2 && memory.offered[1..].iter().all(|classes| *classes == [account]));
+    assert!(memory.asked[1..].iter().all(|asked| *asked == [module]), "{:?}", memory.asked);
+}
+
+#[tokio::test]
+async fn a_class_that_cannot_be_read_is_not_told_of_any_more_when_it_is_switched_off() {
+    let (services, reporter) = start().await;
+    let module = inventory::AssetClass::KernelModule.into();
+    often(&services, &[module]);
+    let (host, said) = (host(3), || {
+        let memory = services.0.lock().unwrap();
+        memory.unread.iter().filter(|unread| unread.asset_class == module).count()
+    });
+    let mut agent = busy(&host, reporter);
+    run(&mut agent, 2_000).await;
+    let before = said();
+    assert!(before > 1, "{before}");
+    services.0.lock().unwrap().disabled.insert(module);
+    run(&mut agent, 1_000).await;
+    assert_eq!(said(), before);
+    // Nor is any other that cannot be read asked about before the time that only the answer to the question told.
+    let memory = services.0.lock().unwrap();
     assert!(memory.asked[1..].iter().all(|asked| *asked == [module]), "{:?}", memory.asked);
 }
 
