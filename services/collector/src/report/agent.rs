@@ -63,7 +63,9 @@ impl Agent {
     /// Reads and sends everything once.
     pub async fn once(&mut self) -> Result<(), ReportError> {
         self.report().await?;
-        self.heartbeat().await?;
+        if self.heartbeat().await? {
+            self.report().await?;
+        }
         self.events().await
     }
 
@@ -77,17 +79,19 @@ impl Agent {
         loop {
             sleep_until(report.min(events).min(heartbeat)).await;
             let now = Instant::now();
+            if heartbeat <= now {
+                if told("heartbeat", self.heartbeat().await) == Some(true) {
+                    report = now;
+                }
+                heartbeat = now + spread(self.intervals.heartbeat);
+            }
             if report <= now {
                 let done = told("report", self.report().await);
                 // A failed report is tried again soon, but not so soon that a busy server gets busier.
                 report = match self.next.values().min() {
-                    Some(next) if done => *next,
+                    Some(next) if done.is_some() => *next,
                     _ => now + spread(self.intervals.heartbeat),
                 };
-            }
-            if heartbeat <= now {
-                told("heartbeat", self.heartbeat().await);
-                heartbeat = now + spread(self.intervals.heartbeat);
             }
             if events <= now {
                 told("events", self.events().await);
@@ -145,20 +149,18 @@ impl Agent {
         Ok(tokio::task::spawn_blocking(move || Snapshot::of_machine(&root, Utc::now())).await?)
     }
 
-    async fn heartbeat(&mut self) -> Result<(), ReportError> {
+    /// Gives a sign of life; true when everything is to be reported at once.
+    async fn heartbeat(&mut self) -> Result<bool, ReportError> {
         let load = self.sampler.sample();
         let was_contested = self.reporter.settled().is_err();
-        match self.reporter.heartbeat(&load, Utc::now()).await? {
-            // What was held back is sent as soon as it is settled whose id it is.
-            Heard::Well if was_contested => self.report().await,
-            Heard::Well | Heard::Contested => Ok(()),
-            // The machine was deleted there, or is another host's: this one comes back as a new one.
-            Heard::Lost => {
-                self.next.clear();
-                self.on.clear();
-                self.report().await
-            }
+        let heard = self.reporter.heartbeat(&load, Utc::now()).await?;
+        // The machine was deleted there, or is another host's: this one comes back as a new one.
+        if heard == Heard::Lost {
+            self.next.clear();
+            self.on.clear();
         }
+        // What was held back is sent as soon as it is settled whose id it is.
+        Ok(heard == Heard::Lost || (heard == Heard::Well && was_contested))
     }
 
     /// Reads the log and sends what is new. Whether that works is told at once when it changes, and with each report.
@@ -173,7 +175,7 @@ impl Agent {
         };
         if self.reporter.tell(AUTH_LOG, state) && self.reporter.machine_id().is_some() {
             let snapshot = self.facts().await?;
-            told("state of the log", self.reporter.register(&snapshot).await.map(|_| ()));
+            told("state of the log", self.reporter.register(&snapshot).await);
         }
         done
     }
@@ -195,15 +197,16 @@ impl Agent {
     }
 }
 
-fn told(what: &'static str, result: Result<(), ReportError>) -> bool {
+/// What was done; none where it failed, which is logged.
+fn told<T>(what: &'static str, result: Result<T, ReportError>) -> Option<T> {
     match result {
-        Ok(()) => true,
+        Ok(done) => Some(done),
         // Before the first report has come through, nothing else can.
-        Err(ReportError::NotRegistered) => false,
+        Err(ReportError::NotRegistered) => None,
         Err(e) => {
             let reason = e.reason().map(Reason::as_str);
             tracing::warn!(what, reason, error = %e, "could not be sent");
-            false
+            None
         }
     }
 }

@@ -20,7 +20,8 @@ const CHUNK_ITEMS: usize = 2_000;
 const REPORT_BYTES: usize = 60 << 20;
 /// A reason why a class was not read has at most so many characters.
 const UNREAD_CHARACTERS: usize = 255;
-/// How often a report is negotiated anew because a newer one, or a restart, made its token worthless.
+/// How often a question or a report is made because the server was busy, or a newer report or a restart made its token
+/// worthless.
 const ATTEMPTS: u32 = 3;
 
 /// Each class has its part of a report, so that what is cut of one depends on no other.
@@ -82,7 +83,8 @@ impl Reporter {
         let offers = classes
             .iter()
             .map(|class| inventory::ClassDigest { asset_class: convert::class(*class).into(), ..Default::default() });
-        let answer = self.negotiate(&machine_id, now, offers.collect(), Vec::new()).await?;
+        let offers: Vec<_> = offers.collect();
+        let answer = retried(|| self.negotiate(&machine_id, now, offers.clone(), Vec::new())).await?;
         let mut wanted = Wanted::default();
         for (class, decision) in classes.iter().zip(&answer.decisions) {
             wanted.intervals.extend(interval(decision).map(|interval| (*class, interval)));
@@ -98,7 +100,7 @@ impl Reporter {
     }
 
     async fn negotiate(
-        &mut self,
+        &self,
         machine_id: &str,
         observed: DateTime<Utc>,
         classes: Vec<inventory::ClassDigest>,
@@ -112,7 +114,7 @@ impl Reporter {
             instance_nonce: self.nonce.to_vec(),
             unread,
         };
-        Ok(self.assets.negotiate_report(request).await?.into_inner())
+        Ok(self.assets.clone().negotiate_report(request).await?.into_inner())
     }
 
     /// Reports the classes of a snapshot.
@@ -134,20 +136,8 @@ impl Reporter {
         let mut report = Report::default();
         let mut results = HashMap::new();
         if !ready.is_empty() || !unread.is_empty() {
-            let mut attempt = 1;
-            (results, report.clock_clamped, report.intervals) = loop {
-                match self.send(&machine_id, snapshot, &ready, &unread).await {
-                    Err(e) if attempt < ATTEMPTS && is_repeatable(&e) => {
-                        attempt += 1;
-                        if let ReportError::Status(status) = &e
-                            && let Some(delay) = status::retry_delay(status)
-                        {
-                            tokio::time::sleep(delay).await;
-                        }
-                    }
-                    other => break other?,
-                }
-            };
+            let sent = retried(|| self.send(&machine_id, snapshot, &ready, &unread)).await?;
+            (results, report.clock_clamped, report.intervals) = sent;
         }
         if let Some(accounts) = results.get(&Class::Account) {
             self.accounts_off = *accounts == ClassReport::Disabled;
@@ -159,7 +149,7 @@ impl Reporter {
     }
 
     async fn send(
-        &mut self,
+        &self,
         machine_id: &str,
         snapshot: &Snapshot,
         ready: &[Ready],
@@ -179,7 +169,7 @@ impl Reporter {
         }
         if !wanted.is_empty() {
             let messages = self.messages(machine_id, &answer.report_token, &wanted);
-            let response = self.assets.report_assets(tokio_stream::iter(messages)).await?.into_inner();
+            let response = self.assets.clone().report_assets(tokio_stream::iter(messages)).await?.into_inner();
             for (ready, result) in wanted.iter().zip(response.results) {
                 let sent = ClassReport::Sent {
                     added: result.added,
@@ -247,6 +237,26 @@ fn prepare(snapshot: &ClassSnapshot, total: usize) -> Ready {
 /// How often the tenant wants a class, where it says so.
 fn interval(decision: &inventory::ClassDecision) -> Option<Duration> {
     decision.interval.and_then(|interval| Duration::try_from(interval).ok())
+}
+
+/// Calls until it succeeds, fails for good or has failed too often; between calls it waits as long as the server wants.
+async fn retried<T, F>(mut call: impl FnMut() -> F) -> Result<T, ReportError>
+where
+    F: Future<Output = Result<T, ReportError>>,
+{
+    for _ in 1..ATTEMPTS {
+        match call().await {
+            Err(e) if is_repeatable(&e) => {
+                if let ReportError::Status(status) = &e
+                    && let Some(delay) = status::retry_delay(status)
+                {
+                    tokio::time::sleep(delay).await;
+                }
+            }
+            other => return other,
+        }
+    }
+    call().await
 }
 
 /// True when a new negotiation can help.

@@ -1,6 +1,6 @@
 //! Reports, against services that only remember what they are told.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -47,6 +47,8 @@ struct Memory {
     items: Vec<inventory::AssetItem>,
     reports: usize,
     stale: usize,
+    /// Why the next negotiations are refused, one after the other.
+    refusals: VecDeque<Reason>,
     deleted: bool,
     /// The host is a clone: its sign of life is answered so, and its enrolment gives this.
     clone: Option<Vec<u8>>,
@@ -176,6 +178,9 @@ impl AssetService for Services {
         request: Request<inventory::NegotiateReportRequest>,
     ) -> Answer<inventory::NegotiateReportResponse> {
         let mut memory = self.0.lock().unwrap();
+        if let Some(reason) = memory.refusals.pop_front() {
+            return Err(Error::new(reason, "not now").retry_after(Duration::from_millis(1)).into());
+        }
         let decide = |class: inventory::ClassDigest| {
             let decision = if memory.disabled.contains(&class.asset_class) {
                 inventory::Decision::Disabled
@@ -515,6 +520,41 @@ async fn a_class_that_cannot_be_read_is_not_told_of_any_more_when_it_is_switched
     // Nor is any other that cannot be read asked about before the time that only the answer to the question told.
     let memory = services.0.lock().unwrap();
     assert!(memory.asked[1..].iter().all(|asked| *asked == [module]), "{:?}", memory.asked);
+}
+
+#[tokio::test]
+async fn a_question_that_a_busy_server_refuses_is_asked_again() {
+    let (services, reporter) = start().await;
+    services.0.lock().unwrap().refusals.extend([Reason::Conflict, Reason::Overloaded]);
+    busy(&host(3), reporter).once().await.unwrap();
+    let memory = services.0.lock().unwrap();
+    assert!(memory.refusals.is_empty() && memory.asked.len() == 1 && memory.reports == 1);
+}
+
+#[tokio::test]
+async fn a_machine_that_comes_back_is_soon_reported_whatever_fails_at_first() {
+    let (services, reporter) = start().await;
+    often(&services, &[]);
+    let host = host(3);
+    let mut agent = busy(&host, reporter);
+    run(&mut agent, 2_000).await;
+    {
+        let mut memory = services.0.lock().unwrap();
+        assert_eq!(memory.reports, 1);
+        memory.digests.clear();
+        memory.deleted = true;
+        // As often as one question is asked.
+        memory.refusals.extend([Reason::Conflict; 3]);
+    }
+    // Its own time for the next report is in an hour: only the failure brings it forward.
+    let forget = async {
+        while !services.0.lock().unwrap().refusals.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        services.0.lock().unwrap().deleted = false;
+    };
+    tokio::join!(forget, run(&mut agent, 3_000));
+    assert_eq!(services.0.lock().unwrap().reports, 2);
 }
 
 #[tokio::test]
