@@ -1,11 +1,12 @@
 //! A host at one time: the machine and its classes.
 
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::class::{Class, ClassSnapshot, Item};
+use crate::class::{Class, ClassSnapshot, Item, Outcome};
 use crate::machine::Machine;
 use crate::{Host, Root};
 
@@ -29,7 +30,7 @@ impl Snapshot {
     /// Reads classes of the host in addition.
     pub(crate) fn with(mut self, root: &Root, classes: &[Class]) -> Self {
         let host = Host::new(root, self.collected_at);
-        self.classes.extend(classes.iter().map(|class| class.read(&host)));
+        self.classes.extend(classes.iter().map(|class| held(*class, || class.read(&host))));
         self
     }
 
@@ -37,6 +38,15 @@ impl Snapshot {
     pub fn class(&self, class: Class) -> Option<&ClassSnapshot> {
         self.classes.iter().find(|snapshot| snapshot.class == class)
     }
+}
+
+/// Reads a class so that a fault of the collector's own is the class's outcome, and keeps no other back.
+fn held(class: Class, read: impl FnOnce() -> ClassSnapshot) -> ClassSnapshot {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+        tracing::error!(class = class.name(), "reading a class panicked");
+        let reason = "reading it failed by a fault of the collector's own".to_owned();
+        ClassSnapshot::failed(class, Outcome::Unreadable { reason })
+    })
 }
 
 /// Reads a host. `now` decides what depends on the day (an expired password).
@@ -76,4 +86,19 @@ pub fn print_snapshot(snapshot: &Snapshot, mut out: impl Write) -> io::Result<()
         line(Line::Class { class, items: class.items.len(), digest: hex::encode(class.digest()) })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_that_panics_is_unreadable_and_the_others_are_read() {
+        let read = |class: Class| {
+            held(class, || if class == Class::Process { panic!("oh") } else { ClassSnapshot::new(class) })
+        };
+        let outcomes = [Class::Account, Class::Process, Class::WebSite].map(|class| read(class).outcome);
+        assert_eq!([&outcomes[0], &outcomes[2]], [&Outcome::Complete; 2]);
+        assert!(matches!(&outcomes[1], Outcome::Unreadable { reason } if reason.ends_with("the collector's own")));
+    }
 }

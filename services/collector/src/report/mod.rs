@@ -9,6 +9,7 @@ mod assets;
 mod convert;
 mod events;
 mod identity;
+mod prepare;
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Reports, against services that only remember what they are told.
 
+mod refused;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -49,6 +51,10 @@ struct Memory {
     stale: usize,
     /// Why the next negotiations are refused, one after the other.
     refusals: VecDeque<Reason>,
+    /// Classes of which the content is wrong, and such as nobody knows.
+    refused: HashMap<i32, Reason>,
+    unknown: HashSet<i32>,
+    headers: Vec<Vec<inventory::ClassDigest>>,
     deleted: bool,
     /// The host is a clone: its sign of life is answered so, and its enrolment gives this.
     clone: Option<Vec<u8>>,
@@ -171,6 +177,14 @@ impl MachineService for Services {
     }
 }
 
+/// As the real service does.
+fn check(classes: &[inventory::ClassDigest]) -> Result<(), Error> {
+    let items: u32 = classes.iter().map(|class| class.items).sum();
+    let are_cut = classes.iter().all(|class| class.found == 0 || class.found > class.items);
+    let are_right = are_cut && items <= 100_000 && classes.iter().all(|class| class.items <= 30_000);
+    if are_right { Ok(()) } else { Err(Error::new(Reason::InvalidField, "too many items")) }
+}
+
 #[tonic::async_trait]
 impl AssetService for Services {
     async fn negotiate_report(
@@ -181,6 +195,13 @@ impl AssetService for Services {
         if let Some(reason) = memory.refusals.pop_front() {
             return Err(Error::new(reason, "not now").retry_after(Duration::from_millis(1)).into());
         }
+        let request = request.into_inner();
+        let unread = request.unread.iter().map(|unread| unread.asset_class);
+        let mut named = request.classes.iter().map(|class| class.asset_class).chain(unread);
+        if named.any(|class| memory.unknown.contains(&class)) {
+            return Err(Error::new(Reason::InvalidField, "unknown").into());
+        }
+        check(&request.classes)?;
         let decide = |class: inventory::ClassDigest| {
             let decision = if memory.disabled.contains(&class.asset_class) {
                 inventory::Decision::Disabled
@@ -197,7 +218,7 @@ impl AssetService for Services {
             });
             inventory::ClassDecision { asset_class: class.asset_class, decision: decision.into(), interval }
         };
-        let inventory::NegotiateReportRequest { classes, unread, .. } = request.into_inner();
+        let inventory::NegotiateReportRequest { classes, unread, .. } = request;
         let (asked, offered): (Vec<_>, Vec<_>) = classes.iter().partition(|class| class.digest.is_empty());
         let numbers = |of: Vec<&inventory::ClassDigest>| of.iter().map(|class| class.asset_class).collect::<Vec<_>>();
         let (asked, offered) = (numbers(asked), numbers(offered));
@@ -234,6 +255,12 @@ impl AssetService for Services {
             return Err(Error::new(Reason::ReportTokenStale, "stale").into());
         }
         let header = header.unwrap();
+        check(&header.classes)?;
+        if let Some(reason) = header.classes.iter().find_map(|class| memory.refused.get(&class.asset_class)) {
+            return Err(Error::new(*reason, "it is wrong").into());
+        }
+        memory.headers.push(header.classes.clone());
+        assert!(header.declared_bytes <= 64 << 20);
         assert!(ended && header.report_token == "token" && header.declared_bytes == bytes);
         let declared: usize = header.classes.iter().map(|class| class.items as usize).sum();
         assert_eq!(declared, items.len());
@@ -553,7 +580,8 @@ async fn a_machine_that_comes_back_is_soon_reported_whatever_fails_at_first() {
         }
         services.0.lock().unwrap().deleted = false;
     };
-    tokio::join!(forget, run(&mut agent, 3_000));
+    let both = async { tokio::join!(forget, agent.run()) };
+    let _ = tokio::time::timeout(Duration::from_secs(3), both).await;
     assert_eq!(services.0.lock().unwrap().reports, 2);
 }
 
