@@ -441,3 +441,35 @@ fn whom_sshd_lets_in_is_unknown_where_its_configuration_is() {
     std::fs::remove_file(host.path().join("etc/shadow")).unwrap();
     assert_eq!(let_in(&host.read(Class::Account)), (String::new(), "ann carl".to_owned()));
 }
+
+#[test]
+fn sources_of_accounts_that_are_not_read_are_told() {
+    let unread = |text: &str| {
+        let host =
+            Host::new().with("etc/passwd", PASSWD).with("var/log/lastlog", [0; 292]).with("etc/nsswitch.conf", text);
+        host.read(Class::Account).unread_sources
+    };
+    let plain =
+        "passwd: files systemd\ngroup: compat [SUCCESS=merge] systemd\nshadow:files\nhosts: files dns\n# passwd: sss\n";
+    assert!(unread(plain).is_empty(), "{:?}", unread(plain));
+    let more = "passwd:\tsss files systemd # ldap\ngroup: files [NOTFOUND=return] winbind\nshadow: files nis\nsudoers: files sss\n";
+    assert_eq!(unread(more), ["passwd of sss", "group of winbind", "shadow of nis", "sudoers of sss"]);
+    let made_up: String = (0..1_000).map(|number| format!("passwd: s{number}\n")).collect();
+    assert_eq!(unread(&made_up).len(), 21);
+    let long = format!("passwd: files\n{}", "# long\n".repeat(20_000));
+    assert_eq!(unread(&long), ["/etc/nsswitch.conf"]);
+}
+
+#[test]
+fn further_users_of_systemd_are_told() {
+    let host = Host::new()
+        .with("etc/passwd", PASSWD)
+        .with("var/log/lastlog", [0; 292])
+        .with("usr/etc/nsswitch.conf", "passwd: files systemd\n");
+    assert!(host.read(Class::Account).unread_sources.is_empty());
+    let host = host.with("etc/userdb/eve.user", "{}");
+    assert_eq!(host.read(Class::Account).unread_sources, ["passwd of systemd's userdb"]);
+    // Only the first that is there counts.
+    let host = host.with("etc/nsswitch.conf", "passwd: files\n");
+    assert!(host.read(Class::Account).unread_sources.is_empty());
+}

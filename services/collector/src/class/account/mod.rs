@@ -1,7 +1,7 @@
 //! Local accounts: `passwd`, `group`, `shadow`, the last logins, `sudoers`, sshd's configuration, authorized keys.
 //!
 //! As an ordinary user the shadow file, other people's keys and the sudo rules cannot be read: what comes from
-//! them is then absent, not false.
+//! them is then absent, not false. Accounts that the host takes from elsewhere (`nsswitch.conf`) are told as not read.
 
 mod authorized_keys;
 mod group;
@@ -9,6 +9,7 @@ mod lastlog;
 mod lastlog2;
 mod login;
 mod names;
+mod nsswitch;
 mod passwd;
 mod shadow;
 mod sshd;
@@ -184,6 +185,7 @@ struct Sources {
 
 impl Sources {
     fn read(root: &Root, snapshot: &mut ClassSnapshot) -> Self {
+        snapshot.unread_sources.extend(nsswitch::unread(root));
         let mut unread = |path: &str, e: &ReadError| {
             if !e.is_missing() {
                 snapshot.unread_sources.push(path.to_owned());
