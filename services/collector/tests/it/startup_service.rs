@@ -212,6 +212,58 @@ fn scripts_of_system_v_start_where_a_level_says_so_and_no_unit_stands_before_the
 }
 
 #[test]
+fn scripts_of_openrc_start_where_a_runlevel_links_to_them() {
+    let mut host = Host::new().with("etc/inittab", "::sysinit:/sbin/openrc sysinit\n#tty1::respawn:/sbin/getty\n");
+    for name in ["sshd", "hwclock", "extra", "idle", "killprocs", "functions.sh"] {
+        host = host.executable(&format!("etc/init.d/{name}"), "#!/sbin/openrc-run\n");
+    }
+    let host = host
+        .link("/etc/init.d/sshd", "etc/runlevels/default/sshd")
+        .link("/etc/init.d/gone", "etc/runlevels/default/idle")
+        .link("/etc/runlevels/more", "etc/runlevels/default/more")
+        .link("/etc/init.d/extra", "etc/runlevels/more/extra")
+        .link("/etc/runlevels/default", "etc/runlevels/more/default")
+        .link("/etc/init.d/hwclock", "etc/runlevels/boot/hwclock")
+        .link("/etc/init.d/killprocs", "etc/runlevels/shutdown/killprocs");
+    let snapshot = host.read(Class::StartupService);
+    let found: Vec<_> =
+        services(&snapshot).into_iter().map(|service| (service.name, service.state, service.auto_run)).collect();
+    let expected = [
+        ("extra", "enabled", true),
+        ("hwclock", "enabled", true),
+        ("idle", "disabled", false),
+        ("killprocs", "enabled", false),
+        ("sshd", "enabled", true),
+    ];
+    assert_eq!(found, expected.map(|(name, state, auto_run)| (name.to_owned(), state.to_owned(), auto_run)));
+    assert!(snapshot.unread_sources.is_empty(), "{:?}", snapshot.unread_sources);
+}
+
+#[test]
+fn other_init_systems_are_told() {
+    let host = || {
+        Host::new()
+            .with("etc/init/web.conf", "exec /usr/bin/web\n")
+            .with("etc/inittab", "id:3:initdefault:\nw1:2345:respawn:/usr/bin/web\n")
+            .with("etc/runit/runsvdir/default/web/run", "")
+    };
+    let snapshot = host().read(Class::StartupService);
+    assert!(matches!(snapshot.outcome, Outcome::NotPresent { .. }));
+    let runit = "services of runit (/etc/runit/runsvdir)";
+    let all = ["jobs of Upstart (/etc/init)", runit, "what init itself keeps running (/etc/inittab)"];
+    assert_eq!(snapshot.unread_sources, all);
+    // Where systemd runs, or nothing does, jobs and the table have no effect.
+    let host = || host().with("etc/systemd/system/a.service", BARE);
+    assert_eq!(host().read(Class::StartupService).unread_sources, [runit]);
+    let sysv = host().with("proc/1/stat", "");
+    assert_eq!(sysv.read(Class::StartupService).unread_sources, all);
+    let systemd = sysv.with("run/systemd/system/x.service", BARE);
+    assert_eq!(systemd.read(Class::StartupService).unread_sources, [runit]);
+    let s6 = Host::new().with("etc/s6-rc/compiled/db", "");
+    assert_eq!(s6.read(Class::StartupService).unread_sources, ["services of s6 (/etc/s6-rc)"]);
+}
+
+#[test]
 fn units_of_users_are_read_with_whose_they_are() {
     let wanted = with_install("WantedBy=default.target");
     let host = Host::new()

@@ -1,7 +1,9 @@
-//! What the init system may start: units of systemd and of users' managers, scripts of System V init, `rc.local`, the
-//! autostart of desktops.
+//! What the init system may start: units of systemd and of users' managers, scripts of System V init and OpenRC,
+//! `rc.local`, the autostart of desktops. Of other init systems it is told that they are there.
 
 mod autostart;
+mod openrc;
+mod other;
 mod sysv;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +28,7 @@ const SCRIPT_CAP: u64 = 1 << 20;
 pub enum StartupKind {
     /// systemd.
     Systemd,
-    /// A script of System V init.
+    /// A script of System V init, or of OpenRC.
     SysvInit,
     /// `rc.local`.
     RcLocal,
@@ -98,11 +100,15 @@ fn services(root: &Root) -> Result<ClassSnapshot, ReadError> {
         add(units, Some(whose));
     }
     snapshot.unread_sources.extend(users.unread);
+    // A tree that was mounted or copied does not say what runs.
+    let is_systemd = units.is_some() && (is_there(root, "/run/systemd/system") || !is_there(root, "/proc/1"));
+    snapshot.unread_sources.extend(other::unread(root, is_systemd));
     let found_scripts = sysv::read(root, &names, &mut services, &mut snapshot)?;
     let found_autostart = autostart::read(root, &homes, &mut services, &mut snapshot)?;
     if units.is_none() && users.all.is_empty() && !found_scripts && !found_autostart {
-        let reason = "neither units of systemd nor scripts of System V init".to_owned();
-        return Ok(ClassSnapshot::failed(Class::StartupService, Outcome::NotPresent { reason }));
+        let reason = "neither units of systemd nor scripts of System V init or OpenRC".to_owned();
+        let failed = ClassSnapshot::failed(Class::StartupService, Outcome::NotPresent { reason });
+        return Ok(ClassSnapshot { unread_sources: snapshot.unread_sources, ..failed });
     }
     snapshot.fill(services.into_values().map(Item::StartupService).collect());
     Ok(snapshot)
@@ -178,6 +184,10 @@ pub(in crate::class) fn command_line(field: &str, bytes: &[u8], fields: &mut Fie
         fields.truncated.push(field.to_owned());
     }
     line
+}
+
+fn is_there(root: &Root, path: &str) -> bool {
+    root.metadata(path).is_ok()
 }
 
 fn is_true(value: &[u8]) -> bool {

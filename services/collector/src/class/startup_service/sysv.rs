@@ -1,10 +1,12 @@
-//! Scripts of System V init, and `rc.local`.
+//! Scripts of System V init and of OpenRC, which stand in the same folder, and `rc.local`.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::{DESCRIPTION_CAP, NAME_CAP, PATH_CAP, SCRIPT_CAP, Services, StartupKind, StartupService, command_line};
+use super::{
+    DESCRIPTION_CAP, NAME_CAP, PATH_CAP, SCRIPT_CAP, Services, StartupKind, StartupService, command_line, openrc,
+};
 use crate::class::ClassSnapshot;
 use crate::text::{self, Fields};
 use crate::{ReadError, Root};
@@ -24,7 +26,7 @@ pub(super) fn read(
     snapshot: &mut ClassSnapshot,
 ) -> Result<bool, ReadError> {
     let mut found = false;
-    let started = started(root)?;
+    let (started, openrc) = (started(root)?, openrc::Started::read(root)?);
     let mut seen = BTreeSet::new();
     for directory in SCRIPTS {
         if root.resolve(directory).is_ok_and(|real| !seen.insert(real)) {
@@ -32,15 +34,15 @@ pub(super) fn read(
         }
         for name in list(root, directory)? {
             let path = format!("{directory}/{name}");
-            if HELPERS.contains(&name.as_str()) || is_copy(&name) || !is_executable(root, &path) {
+            let stem = name.trim_end_matches(".sh");
+            if HELPERS.contains(&stem) || is_copy(&name) || !is_executable(root, &path) {
                 continue;
             }
             let Some(bytes) = head(root, &path, snapshot) else { continue };
-            let stem = name.trim_end_matches(".sh");
             // systemd passes over a script where it has a unit of the name.
             let overridden = [stem, &name].iter().any(|name| units.contains(&format!("{name}.service")));
-            let starts = started.contains(&name);
-            let state = match (overridden, starts) {
+            let starts = started.contains(&name) || openrc.with_machine.contains(&name);
+            let state = match (overridden, starts || openrc.by_any.contains(&name)) {
                 (true, _) => "overridden",
                 (false, true) => "enabled",
                 (false, false) => "disabled",
@@ -115,7 +117,7 @@ fn started(root: &Root) -> Result<BTreeSet<String>, ReadError> {
     Ok(started)
 }
 
-fn list(root: &Root, path: &str) -> Result<Vec<String>, ReadError> {
+pub(super) fn list(root: &Root, path: &str) -> Result<Vec<String>, ReadError> {
     match root.list(path) {
         Err(ReadError::Missing { .. }) => Ok(Vec::new()),
         other => other,
