@@ -11,7 +11,7 @@ use cwpp_chassis::client::{Channel, ClientConfig};
 
 use crate::authlog::{self, Reader, YearRule, Zone};
 use crate::class::Class;
-use crate::report::{Agent, Identity, Intervals, Placement, Reporter};
+use crate::report::{Agent, Identity, Intervals, MachineType, Placement, Reporter};
 use crate::spool::Spool;
 use crate::{Cost, Host, Root, collect, print_class, print_cost, print_overview, print_snapshot};
 
@@ -138,6 +138,12 @@ pub struct ReportArgs {
     /// The cloud's id of the instance, if there is one.
     #[arg(long, value_name = "ID", env = "CWPP_QUUID")]
     pub quuid: Option<String>,
+    /// What kind of server it is, instead of what the firmware says.
+    #[arg(long, value_name = "TYPE", env = "CWPP_MACHINE_TYPE", value_enum)]
+    pub machine_type: Option<MachineType>,
+    /// The cloud, instead of the one that the firmware or cloud-init knows.
+    #[arg(long, value_name = "NAME", env = "CWPP_PROVIDER")]
+    pub provider: Option<String>,
     /// The cloud's region, instead of the one that cloud-init knows.
     #[arg(long, value_name = "NAME", env = "CWPP_REGION")]
     pub region: Option<String>,
@@ -167,7 +173,12 @@ impl ReportArgs {
     pub async fn run(&self) -> anyhow::Result<()> {
         let (inventory, incidents) =
             (self.server.connect(&self.server.inventory)?, self.server.connect(&self.incidents)?);
-        let placement = Placement { region: self.region.clone(), instance_id: self.instance_id.clone() };
+        let placement = Placement {
+            machine_type: self.machine_type,
+            provider: self.provider.clone(),
+            region: self.region.clone(),
+            instance_id: self.instance_id.clone(),
+        };
         let mut reporter =
             Reporter::new(self.server.app_id, self.quuid.clone(), inventory, incidents).placed(placement);
         if let Some(directory) = self.state.as_ref().or(self.spool.as_ref()) {

@@ -180,9 +180,28 @@ pub enum ComponentState {
     Failed,
 }
 
+/// What kind of server a machine is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum MachineType {
+    /// A virtual machine of a public cloud.
+    Vm,
+    /// A bare-metal server of a public cloud.
+    BareMetal,
+    /// A server at the edge.
+    Edge,
+    /// A lightweight application server.
+    Lighthouse,
+    /// A server elsewhere.
+    Other,
+}
+
 /// Where a machine runs, for those who know it better than the machine. What is absent is as the machine finds it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Placement {
+    /// What kind of server it is.
+    pub machine_type: Option<MachineType>,
+    /// The cloud, in lower case; at most 63 bytes are told.
+    pub provider: Option<String>,
     /// The cloud's region; at most 63 bytes are told.
     pub region: Option<String>,
     /// The instance's id for people; at most 63 bytes are told.

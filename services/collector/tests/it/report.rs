@@ -14,7 +14,7 @@ use cwpp_collector::authlog::Zone;
 use cwpp_collector::class::Class;
 use cwpp_collector::machine::Load;
 use cwpp_collector::report::{
-    Agent, ClassReport, Heard, Identity, Intervals, Placement, Report, ReportError, Reporter,
+    Agent, ClassReport, Heard, Identity, Intervals, MachineType, Placement, Report, ReportError, Reporter,
 };
 use cwpp_collector::spool::Spool;
 use cwpp_collector::{Snapshot, collect};
@@ -453,13 +453,57 @@ async fn who_starts_the_agent_may_say_where_the_machine_runs() {
     let data = r#"{"v1":{"cloud_name":"aws","instance_id":"i-0abc","region":"eu-west-1"}}"#;
     let snapshot = snapshot(&host(1).with("run/cloud-init/instance-data.json", data));
     reporter.register(&snapshot).await.unwrap();
-    let placement = Placement { region: Some("ap-guangzhou".repeat(9)), instance_id: None };
+    let placement = Placement { region: Some("ap-guangzhou".repeat(9)), ..Placement::default() };
     reporter.placed(placement).register(&snapshot).await.unwrap();
     let memory = services.0.lock().unwrap();
     let told = memory.registered.iter().map(|request| request.facts.clone().unwrap());
     let told: Vec<_> = told.map(|facts| (facts.provider, facts.instance_id, facts.region)).collect();
     let expected = ["eu-west-1".to_owned(), "ap-guangzhou".repeat(9)[..63].to_owned()];
     assert_eq!(told, expected.map(|region| ("aws".to_owned(), "i-0abc".to_owned(), region)));
+}
+
+#[tokio::test]
+async fn who_starts_the_agent_may_say_what_the_machine_is() {
+    let (services, reporter) = start().await;
+    let host = host(1);
+    let unknown = snapshot(&host);
+    let data = r#"{"v1":{"cloud_name":"aws","instance_id":"i-0abc","region":"eu-west-1"}}"#;
+    let known = snapshot(&host.with("run/cloud-init/instance-data.json", data));
+    let tencent = Some("Tencent".to_owned());
+    use inventory::MachineType::{BareMetal, CloudVm, Edge, Lighthouse, Other};
+    for (snapshot, told, provider, expected) in [
+        (&unknown, None, None, (Other, "")),
+        (&unknown, None, tencent.clone(), (CloudVm, "tencent")),
+        (&unknown, Some(MachineType::Edge), None, (Edge, "")),
+        (&unknown, Some(MachineType::Vm), None, (CloudVm, "")),
+        (&known, None, None, (CloudVm, "aws")),
+        (&known, Some(MachineType::BareMetal), None, (BareMetal, "aws")),
+        (&known, Some(MachineType::Lighthouse), tencent, (Lighthouse, "tencent")),
+        (&known, Some(MachineType::Other), Some(String::new()), (Other, "aws")),
+    ] {
+        let placement = Placement { machine_type: told, provider, ..Placement::default() };
+        reporter.clone().placed(placement).register(snapshot).await.unwrap();
+        let facts = services.0.lock().unwrap().registered.last().unwrap().facts.clone().unwrap();
+        assert_eq!((facts.machine_type(), facts.provider.as_str()), expected);
+    }
+}
+
+#[derive(Debug, clap::Parser)]
+struct Started {
+    #[command(flatten)]
+    args: cwpp_collector::command::ReportArgs,
+}
+
+#[test]
+fn the_kind_of_a_machine_is_told_by_its_name() {
+    let parse = |kind: &str| {
+        let args = ["report", "--app-id", "7", "--provider", "aws", "--machine-type", kind];
+        <Started as clap::Parser>::try_parse_from(args).map(|started| started.args.machine_type)
+    };
+    let kinds = ["vm", "bare-metal", "edge", "lighthouse", "other"].map(|kind| parse(kind).unwrap().unwrap());
+    use MachineType::{BareMetal, Edge, Lighthouse, Other, Vm};
+    assert_eq!(kinds, [Vm, BareMetal, Edge, Lighthouse, Other]);
+    assert!(parse("mainframe").is_err());
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use cwpp_contracts::inventory::v1 as inventory;
 use super::time;
 use crate::Snapshot;
 use crate::machine::Dmi;
-use crate::report::Placement;
+use crate::report::{MachineType, Placement};
 use crate::text;
 
 /// The facts of the machine.
@@ -18,10 +18,15 @@ pub(in crate::report) fn facts(
 ) -> inventory::MachineFacts {
     let machine = &snapshot.machine;
     let Dmi { vendor, product, serial, cloud, instance_id } = &machine.dmi;
-    let machine_type = match cloud {
-        Some(cloud) if cloud.bare_metal => inventory::MachineType::BareMetal,
-        Some(_) => inventory::MachineType::CloudVm,
-        None => inventory::MachineType::Other,
+    let provider = cloud.as_ref().map(|cloud| cloud.provider.clone());
+    let provider = placed(&placement.provider, &provider).to_lowercase();
+    let machine_type = match (placement.machine_type, cloud) {
+        (Some(told), _) => machine_type(told),
+        (None, Some(cloud)) if cloud.bare_metal => inventory::MachineType::BareMetal,
+        (None, Some(_)) => inventory::MachineType::CloudVm,
+        // Somebody who names a cloud does not mean a hall of their own.
+        (None, None) if !provider.is_empty() => inventory::MachineType::CloudVm,
+        (None, None) => inventory::MachineType::Other,
     };
     let made: Vec<&str> = vendor.iter().chain(product).map(String::as_str).collect();
     let os = &machine.os;
@@ -37,13 +42,23 @@ pub(in crate::report) fn facts(
         agent_install_time: installed_at.map(time),
         boot_time: machine.boot_time.map(time),
         last_user_login_time: machine.last_login_time.map(time),
-        provider: cloud.as_ref().map(|cloud| cloud.provider.clone()).unwrap_or_default(),
+        provider: short(&provider, 63),
         instance_id: short(placed(&placement.instance_id, instance_id), 63),
         // As cloud-init knows it: the firmware does not tell it, and nothing is asked over the network.
         region: short(placed(&placement.region, &machine.region), 63),
         serial_number: serial.clone().unwrap_or_default(),
         product_name: short(&made.join(" "), 255),
         components,
+    }
+}
+
+fn machine_type(told: MachineType) -> inventory::MachineType {
+    match told {
+        MachineType::Vm => inventory::MachineType::CloudVm,
+        MachineType::BareMetal => inventory::MachineType::BareMetal,
+        MachineType::Edge => inventory::MachineType::Edge,
+        MachineType::Lighthouse => inventory::MachineType::Lighthouse,
+        MachineType::Other => inventory::MachineType::Other,
     }
 }
 
