@@ -150,6 +150,16 @@ fn each_address_is_its_interfaces() {
 }
 
 #[test]
+fn buckets_and_pools_of_file_systems_in_user_space_are_partitions_without_a_size() {
+    let mounts = "1 0 254:0 / / rw - ext4 /dev/vda rw\n2 1 0:40 / /srv/bucket rw - fuse.gcsfuse bucket rw\n3 1 0:41 / /srv/pool rw - fuse.mergerfs a:b rw\n4 1 0:42 / /var/lib/lxcfs rw - fuse.lxcfs lxcfs rw\n";
+    let all = resources(&host().with("proc/1/mountinfo", mounts).read(Class::Resource));
+    let disks = of(&all, ResourceKind::DiskPartition).into_iter();
+    let found: Vec<_> =
+        disks.map(|disk| (disk.name.as_str(), disk.filesystem.as_deref().unwrap(), disk.size_bytes)).collect();
+    assert_eq!(found, [("/dev/vda", "ext4", None), ("a:b", "fuse.mergerfs", None), ("bucket", "fuse.gcsfuse", None)]);
+}
+
+#[test]
 fn memory_in_use_is_no_change() {
     let digest = |host: &Host| host.read(Class::Resource).digest();
     let first = digest(&host());

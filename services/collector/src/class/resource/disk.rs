@@ -2,7 +2,8 @@
 //!
 //! Left out: what holds no files of its own (proc, tmpfs, control groups and the like), what a part of another mount is
 //! bound to, and overlays other than the root (one per container). Of several mounts over each other the topmost counts.
-//! Sizes of network and user-space file systems are not asked for: the far side may not answer, ever.
+//! A file system in user space (FUSE) holds files unless it is known to hold none. Sizes of those and of network file systems
+//! are not asked for: the far side may not answer, ever.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,23 +20,10 @@ const FILESYSTEM_CAP: usize = 63;
 /// Types that have no device and hold files all the same.
 const LOCAL: [&[u8]; 6] = [b"btrfs", b"zfs", b"bcachefs", b"virtiofs", b"9p", b"ubifs"];
 /// Types whose files are elsewhere.
-const REMOTE: [&[u8]; 13] = [
-    b"nfs",
-    b"nfs4",
-    b"cifs",
-    b"smb3",
-    b"smbfs",
-    b"ceph",
-    b"glusterfs",
-    b"lustre",
-    b"afs",
-    b"ocfs2",
-    b"gfs2",
-    b"fuse.glusterfs",
-    b"fuse.sshfs",
-];
+const REMOTE: [&[u8]; 11] =
+    [b"nfs", b"nfs4", b"cifs", b"smb3", b"smbfs", b"ceph", b"glusterfs", b"lustre", b"afs", b"ocfs2", b"gfs2"];
 /// Types that hold no files of their own, whatever stands as their source.
-const PSEUDO: [&[u8]; 12] = [
+const PSEUDO: [&[u8]; 11] = [
     b"tmpfs",
     b"ramfs",
     b"devtmpfs",
@@ -46,9 +34,20 @@ const PSEUDO: [&[u8]; 12] = [
     b"cgroup2",
     b"overlay",
     b"devpts",
-    b"fuse",
     b"rootfs",
 ];
+/// Those in user space that show what is elsewhere on the host: containers' own numbers, the folders of a desktop, the layers
+/// of a container, what is dragged between machines.
+const VIEWS: [&[u8]; 6] = [
+    b"fuse.lxcfs",
+    b"fuse.gvfsd-fuse",
+    b"fuse.gvfs-fuse-daemon",
+    b"fuse.portal",
+    b"fuse.fuse-overlayfs",
+    b"fuse.vmware-vmblock",
+];
+/// Below it desktops mount what has no name of its own.
+const SESSIONS: &[u8] = b"/run/user/";
 
 /// Types of images, which are full by nature.
 const IMAGES: [&[u8]; 6] = [b"squashfs", b"iso9660", b"erofs", b"udf", b"cramfs", b"romfs"];
@@ -129,13 +128,22 @@ fn holds_files(mount: &Mount<'_>) -> bool {
     if REMOTE.contains(&mount.filesystem) {
         return true;
     }
-    if PSEUDO.contains(&mount.filesystem) || mount.filesystem.starts_with(b"fuse.") {
-        return is_root && mount.filesystem == b"overlay";
+    if PSEUDO.contains(&mount.filesystem) || VIEWS.contains(&mount.filesystem) {
+        return is_root && [&b"overlay"[..], b"fuse.fuse-overlayfs"].contains(&mount.filesystem);
+    }
+    if is_in_user_space(mount) {
+        let is_unnamed = mount.filesystem == b"fuse" && mount.path.starts_with(SESSIONS);
+        return (mount.part == b"/" || is_root) && !is_unnamed;
     }
     let is_local = LOCAL.contains(&mount.filesystem);
     // A subvolume is a part of its file system and a partition to its users all the same.
     let is_whole = mount.part == b"/" || is_root || is_local;
     is_whole && (is_local || mount.source.starts_with(b"/"))
+}
+
+/// One on a device (`fuseblk`) is as local as its device.
+fn is_in_user_space(mount: &Mount<'_>) -> bool {
+    mount.filesystem == b"fuse" || mount.filesystem.starts_with(b"fuse.")
 }
 
 fn resource(root: &Root, mount: &Mount<'_>) -> Resource {
@@ -160,7 +168,7 @@ fn resource(root: &Root, mount: &Mount<'_>) -> Resource {
 /// Size and what of it is taken; none where the path leads to another file system than the one that is mounted there
 /// (in a tree that was only copied, or where it is hidden).
 fn space(root: &Root, mount: &Mount<'_>) -> Option<(u64, u64)> {
-    if REMOTE.contains(&mount.filesystem) || mount.filesystem == b"9p" {
+    if REMOTE.contains(&mount.filesystem) || is_in_user_space(mount) || mount.filesystem == b"9p" {
         return None;
     }
     let path = std::str::from_utf8(&mount.path).ok()?;
@@ -213,6 +221,16 @@ mod tests {
             ("1 0 0:21 / / rw - overlay overlay rw", true),
             ("1 0 0:21 / /merged rw - overlay overlay rw", false),
             ("1 0 0:21 / /auto rw - autofs /etc/auto.misc rw", false),
+            ("1 0 0:21 / /srv/a rw - fuse.s3fs s3fs rw", true),
+            ("1 0 0:21 / /srv/b rw - fuse.sshfs ann@host:/ rw", true),
+            ("1 0 0:21 / /etc/pve rw - fuse /dev/fuse rw", true),
+            ("1 0 8:17 / /mnt/c rw - fuseblk /dev/sdb1 rw", true),
+            ("1 0 0:21 /x /srv/c rw - fuse.s3fs s3fs rw", false),
+            ("1 0 0:21 / /run/user/1/doc rw - fuse /dev/fuse rw", false),
+            ("1 0 0:21 / /run/user/1/gvfs rw - fuse.gvfsd-fuse gvfsd-fuse rw", false),
+            ("1 0 0:21 / /var/lib/lxcfs rw - fuse.lxcfs lxcfs rw", false),
+            ("1 0 0:21 / /layers rw - fuse.fuse-overlayfs fuse-overlayfs rw", false),
+            ("1 0 0:21 / / rw - fuse.fuse-overlayfs fuse-overlayfs rw", true),
         ] {
             assert_eq!(holds_files(&mount(line.as_bytes()).unwrap()), counts, "{line}");
         }
