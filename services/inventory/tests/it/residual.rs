@@ -281,7 +281,8 @@ both! {
                 let wrong = match (text_of(&value), &value) {
                     (Some(_), _) => vec![
                         (with_text(&value, None), path.clone()),
-                        (with_text(&value, Some(How::Exact(String::new()))), format!("{path}.exact")),
+                        (with_text(&value, Some(How::Exact("x".repeat(256)))), format!("{path}.exact")),
+                        (with_text(&value, Some(How::Prefix(String::new()))), format!("{path}.prefix")),
                         (with_text(&value, Some(How::Prefix("x".repeat(256)))), format!("{path}.prefix")),
                         (with_text(&value, Some(How::Contains("ab".into()))), format!("{path}.contains")),
                     ],
