@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use chrono::Utc;
+use clap::ValueEnum;
 
 use cwpp_chassis::client::{Channel, ClientConfig};
 
@@ -90,6 +92,28 @@ fn class_of(name: &str) -> Result<Class, String> {
     Class::ALL.into_iter().find(|class| class.name() == name).ok_or_else(|| format!("the classes are {}", names()))
 }
 
+/// A value that an environment may leave empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told<T>(pub Option<T>);
+
+fn machine_type_of(name: &str) -> Result<Told<MachineType>, String> {
+    let names = || MachineType::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+    let known = || names().map(|name| name.get_name().to_owned()).collect::<Vec<_>>().join(", ");
+    match name {
+        "" => Ok(Told(None)),
+        name => {
+            MachineType::from_str(name, true).map(|of| Told(Some(of))).map_err(|_| format!("the types are {}", known()))
+        }
+    }
+}
+
+fn address_of(text: &str) -> Result<Told<IpAddr>, String> {
+    match text {
+        "" => Ok(Told(None)),
+        text => text.parse().map(|of| Told(Some(of))).map_err(|_| "such as 203.0.113.7 or 2001:db8::1".to_owned()),
+    }
+}
+
 /// The tenant, and how the services are reached.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ServerArgs {
@@ -139,8 +163,8 @@ pub struct ReportArgs {
     #[arg(long, value_name = "ID", env = "CWPP_QUUID")]
     pub quuid: Option<String>,
     /// What kind of server it is, instead of what the firmware says.
-    #[arg(long, value_name = "TYPE", env = "CWPP_MACHINE_TYPE", value_enum)]
-    pub machine_type: Option<MachineType>,
+    #[arg(long, value_name = "TYPE", env = "CWPP_MACHINE_TYPE", value_parser = machine_type_of)]
+    pub machine_type: Option<Told<MachineType>>,
     /// The cloud, instead of the one that the firmware or cloud-init knows.
     #[arg(long, value_name = "NAME", env = "CWPP_PROVIDER")]
     pub provider: Option<String>,
@@ -150,6 +174,9 @@ pub struct ReportArgs {
     /// The instance's id for people, instead of the one that the firmware or cloud-init knows.
     #[arg(long, value_name = "ID", env = "CWPP_INSTANCE_ID")]
     pub instance_id: Option<String>,
+    /// The address by which the machine is reached from outside, instead of the one that cloud-init knows.
+    #[arg(long, value_name = "ADDRESS", env = "CWPP_PUBLIC_ADDRESS", value_parser = address_of)]
+    pub public_address: Option<Told<IpAddr>>,
     /// The file tree to read.
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
@@ -174,10 +201,11 @@ impl ReportArgs {
         let (inventory, incidents) =
             (self.server.connect(&self.server.inventory)?, self.server.connect(&self.incidents)?);
         let placement = Placement {
-            machine_type: self.machine_type,
+            machine_type: self.machine_type.and_then(|told| told.0),
             provider: self.provider.clone(),
             region: self.region.clone(),
             instance_id: self.instance_id.clone(),
+            public_address: self.public_address.and_then(|told| told.0),
         };
         let mut reporter =
             Reporter::new(self.server.app_id, self.quuid.clone(), inventory, incidents).placed(placement);

@@ -1,5 +1,7 @@
 //! What cloud-init was told of the machine by its cloud at the start, as far as everybody may read it.
 
+use std::net::IpAddr;
+
 use serde_json::Value;
 
 use super::dmi::{self, ID_CAP};
@@ -11,6 +13,14 @@ const FILE_CAP: usize = 4 << 20;
 /// Providers by cloud-init's name, where it is not the one used here.
 const NAMES: [(&str, &str); 3] = [("aliyun", "alibaba"), ("ec2", "aws"), ("gce", "google")];
 
+/// Where clouds tell the public address of the first interface: those that speak as Amazon does, and Azure.
+const PUBLIC: [&str; 4] = [
+    "/ds/meta_data/public-ipv4",
+    "/ds/meta_data/public_ipv4",
+    "/ds/ec2_metadata/public-ipv4",
+    "/ds/meta_data/imds/network/interface/0/ipv4/ipAddress/0/publicIpAddress",
+];
+
 /// What is known of the instance. What is unknown is absent.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Instance {
@@ -18,6 +28,8 @@ pub(super) struct Instance {
     pub(super) provider: Option<String>,
     pub(super) id: Option<String>,
     pub(super) region: Option<String>,
+    /// The address by which it is reached from outside.
+    pub(super) public_address: Option<IpAddr>,
 }
 
 impl Instance {
@@ -37,7 +49,8 @@ impl Instance {
             })
         };
         let provider = ["cloud_name", "platform"].into_iter().filter_map(field).find_map(|name| provider(&name));
-        Instance { provider, id: field("instance_id"), region: field("region") }
+        let public_address = PUBLIC.iter().find_map(|at| data.pointer(at)?.as_str()?.parse().ok());
+        Instance { provider, id: field("instance_id"), region: field("region"), public_address }
     }
 }
 

@@ -45,6 +45,9 @@ pub struct Machine {
     /// The region of the cloud.
     #[serde(default)]
     pub region: Option<String>,
+    /// The address by which its cloud lets it be reached from outside, where no interface has it.
+    #[serde(default)]
+    pub public_address: Option<IpAddr>,
     /// The addresses of its interfaces, without loopback and link-local; the one towards the default route first.
     pub addresses: Vec<IpAddr>,
 }
@@ -61,6 +64,7 @@ impl Machine {
         // Machines outside of clouds have ids that somebody made up.
         let told = Some(told).filter(|_| dmi.cloud.is_some()).unwrap_or_default();
         dmi.instance_id = dmi.instance_id.or(told.id);
+        let addresses = address::read(root);
         Machine {
             host_id_hash: host_id_hash(root, hostname.as_deref()),
             hostname,
@@ -72,7 +76,8 @@ impl Machine {
             architecture: std::env::consts::ARCH.to_owned(),
             dmi,
             region: told.region,
-            addresses: address::read(root),
+            public_address: told.public_address.filter(|address| !addresses.contains(address)),
+            addresses,
         }
     }
 }

@@ -60,13 +60,14 @@ impl Agent {
         Agent { root, reporter, spool, sampler, intervals, next, on }
     }
 
-    /// Reads and sends everything once.
+    /// Reads and sends everything once; fails where not all of it was taken.
     pub async fn once(&mut self) -> Result<(), ReportError> {
-        self.report().await?;
+        let mut is_taken = self.report().await?;
         if self.heartbeat().await? {
-            self.report().await?;
+            is_taken = self.report().await?;
         }
-        self.events().await
+        self.events().await?;
+        if is_taken { Ok(()) } else { Err(ReportError::Refused) }
     }
 
     /// Works until the future is dropped. What fails is logged and tried again at its next time.
@@ -100,13 +101,14 @@ impl Agent {
         }
     }
 
-    async fn report(&mut self) -> Result<(), ReportError> {
+    /// Reports what is due; says whether the server took all that was read.
+    async fn report(&mut self) -> Result<bool, ReportError> {
         let now = Instant::now();
         let is_due = |class: &Class| self.next.get(class).is_none_or(|next| *next <= now);
         let (mut due, ask): (Vec<Class>, Vec<Class>) =
             Class::ALL.into_iter().filter(is_due).partition(|class| self.on.contains(class));
         if due.is_empty() && ask.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let mut snapshot = self.facts().await?;
         let registered = self.reporter.register(&snapshot).await?;
@@ -141,7 +143,7 @@ impl Agent {
             written = report.written(),
             "reported"
         );
-        Ok(())
+        Ok(!report.classes.iter().any(|(_, done)| matches!(done, ClassReport::Refused { .. })))
     }
 
     async fn facts(&self) -> Result<Snapshot, ReportError> {

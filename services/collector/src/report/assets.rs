@@ -8,8 +8,9 @@ use cwpp_chassis::{Reason, status};
 use cwpp_contracts::inventory::v1 as inventory;
 use inventory::report_assets_request as stream;
 use prost::Message;
+use tokio::time::Instant;
 
-use super::prepare::{Part, Ready, prepare};
+use super::prepare::{Part, REPORT_BYTES, REPORT_ITEMS, Ready, prepare};
 use super::{ClassReport, Report, ReportError, Reporter, Wanted, convert};
 use crate::Snapshot;
 use crate::class::{Class, Outcome};
@@ -17,6 +18,17 @@ use crate::class::{Class, Outcome};
 /// How often a question or a report is made because the server was busy, or a newer report or a restart made its token
 /// worthless.
 const ATTEMPTS: u32 = 3;
+
+/// How long what was refused is not offered again.
+const REFUSED: Duration = Duration::from_secs(86_400);
+
+/// What the server refused of a class.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    digest: Vec<u8>,
+    reason: String,
+    at: Instant,
+}
 
 /// Whose report it is, and of when.
 #[derive(Clone, Copy)]
@@ -99,26 +111,25 @@ impl Reporter {
         Ok(self.assets.clone().negotiate_report(request).await?.into_inner())
     }
 
-    /// Reports the classes of a snapshot. One that the server refuses is told as not read, and keeps no other back.
+    /// Reports the classes of a snapshot, in as few reports as they fit in. One that the server refuses is told as not read, and
+    /// keeps no other back.
     pub async fn report(&mut self, snapshot: &Snapshot) -> Result<Report, ReportError> {
         let machine_id = self.enrolled()?;
         self.settled()?;
         let to = Addressed { machine_id: &machine_id, at: snapshot.collected_at };
-        let parts = prepare(&snapshot.classes);
-        let all: Vec<&Part> = parts.iter().filter(|part| !part.is_empty()).collect();
         let mut answer = Answer::default();
-        if !all.is_empty() {
-            match retried(|| self.send(to, &all)).await {
-                Err(e) if is_of_content(&e) => {
-                    let reason = e.reason().map(Reason::as_str);
-                    tracing::warn!(reason, error = %e, "the report was refused: each class is sent by itself");
-                    for part in &all {
-                        answer.add(self.send_alone(to, part).await?);
-                    }
-                }
-                sent => answer = sent?,
+        let (mut batch, mut items, mut bytes) = (Vec::new(), 0, 0);
+        for class in &snapshot.classes {
+            let part = self.unless_refused(prepare(class), &mut answer);
+            let (more_items, more_bytes) = part.ready.as_ref().map_or((0, 0), |ready| (ready.items, ready.bytes));
+            if items + more_items > REPORT_ITEMS || bytes + more_bytes > REPORT_BYTES {
+                answer.add(self.send_batch(to, &std::mem::take(&mut batch)).await?);
+                (items, bytes) = (0, 0);
             }
+            (items, bytes) = (items + more_items, bytes + more_bytes);
+            batch.extend(Some(part).filter(|part| !part.is_empty()));
         }
+        answer.add(self.send_batch(to, &batch).await?);
         let Answer { mut results, intervals, clock_clamped } = answer;
         if let Some(accounts) = results.get(&Class::Account) {
             self.accounts_off = *accounts == ClassReport::Disabled;
@@ -133,8 +144,38 @@ impl Reporter {
         Ok(Report { classes, clock_clamped, intervals })
     }
 
+    /// What was refused is not offered again for a day while it is the same, and told as not read.
+    fn unless_refused(&self, part: Part, answer: &mut Answer) -> Part {
+        let digest = part.ready.as_ref().map(|ready| &ready.digest.digest);
+        let refusal = self.refused.get(&part.class).filter(|refusal| digest == Some(&refusal.digest));
+        let Some(Refusal { reason, .. }) = refusal.filter(|refusal| refusal.at.elapsed() < REFUSED) else {
+            return part;
+        };
+        answer.results.insert(part.class, ClassReport::Refused { reason: reason.clone() });
+        Part { ready: None, unread: Some(part.unread(reason)), ..part }
+    }
+
+    async fn send_batch(&mut self, to: Addressed<'_>, batch: &[Part]) -> Result<Answer, ReportError> {
+        let all: Vec<&Part> = batch.iter().collect();
+        if all.is_empty() {
+            return Ok(Answer::default());
+        }
+        match retried(|| self.send(to, &all)).await {
+            Err(e) if is_of_content(&e) && !is_busy(&e) => {
+                let reason = e.reason().map(Reason::as_str);
+                tracing::warn!(reason, error = %e, "the report was refused: each class is sent by itself");
+                let mut answer = Answer::default();
+                for part in batch {
+                    answer.add(self.send_alone(to, part).await?);
+                }
+                Ok(answer)
+            }
+            sent => sent,
+        }
+    }
+
     /// Sends a class by itself. Where it is refused even so, the server is told that it was not read, and why.
-    async fn send_alone(&self, to: Addressed<'_>, part: &Part) -> Result<Answer, ReportError> {
+    async fn send_alone(&mut self, to: Addressed<'_>, part: &Part) -> Result<Answer, ReportError> {
         let alone = [part];
         let refused = match retried(|| self.send(to, &alone)).await {
             Err(e) if is_of_content(&e) && !is_busy(&e) => e,
@@ -148,7 +189,11 @@ impl Reporter {
             Err(e) if is_of_content(&e) => {}
             told => _ = told?,
         }
-        let results = HashMap::from([(part.class, ClassReport::NotRead { reason })]);
+        if let Some(ready) = &part.ready {
+            let (digest, at) = (ready.digest.digest.clone(), Instant::now());
+            self.refused.insert(part.class, Refusal { digest, reason: reason.clone(), at });
+        }
+        let results = HashMap::from([(part.class, ClassReport::Refused { reason })]);
         Ok(Answer { results, ..Answer::default() })
     }
 

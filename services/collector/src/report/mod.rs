@@ -12,6 +12,7 @@ mod identity;
 mod prepare;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use cwpp_chassis::client::Channel;
@@ -21,6 +22,8 @@ use cwpp_contracts::inventory::v1 as inventory;
 use cwpp_contracts::inventory::v1::asset_service_client::AssetServiceClient;
 use cwpp_contracts::inventory::v1::machine_service_client::MachineServiceClient;
 use serde::Serialize;
+
+use assets::Refusal;
 
 use crate::class::Class;
 use crate::machine::Load;
@@ -49,6 +52,9 @@ pub enum ReportError {
     /// What the server gave this host could not be kept or read.
     #[error("the state folder: {0}")]
     State(std::io::Error),
+    /// Some of what was read was refused.
+    #[error("the server refused some of what was read")]
+    Refused,
     /// Reading the host failed by a fault of the collector's own.
     #[error("the host could not be read: {0}")]
     Collect(#[from] tokio::task::JoinError),
@@ -125,6 +131,11 @@ pub enum ClassReport {
         truncated: bool,
         /// Texts that were cut to their limit.
         clipped: u32,
+    },
+    /// The server refused it, now or the same within the last day.
+    Refused {
+        /// Why.
+        reason: String,
     },
     /// It could not be read on the host.
     NotRead {
@@ -206,6 +217,8 @@ pub struct Placement {
     pub region: Option<String>,
     /// The instance's id for people; at most 63 bytes are told.
     pub instance_id: Option<String>,
+    /// The address by which it is reached from outside.
+    pub public_address: Option<IpAddr>,
 }
 
 /// Reports one machine of one tenant.
@@ -225,6 +238,7 @@ pub struct Reporter {
     components: Vec<inventory::AgentComponent>,
     /// What tells this host from the one that it is a clone of, where no folder keeps it.
     distinct_id: Vec<u8>,
+    refused: HashMap<Class, Refusal>,
     machines: MachineServiceClient<Channel>,
     assets: AssetServiceClient<Channel>,
     incidents: IncidentServiceClient<Channel>,
@@ -245,6 +259,7 @@ impl Reporter {
             identity: None,
             components: vec![component("collector", ComponentState::Running)],
             distinct_id: Vec::new(),
+            refused: HashMap::new(),
             machines: MachineServiceClient::new(inventory.clone()),
             assets: AssetServiceClient::new(inventory),
             incidents: IncidentServiceClient::new(incidents),

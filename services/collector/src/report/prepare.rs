@@ -1,4 +1,4 @@
-//! Makes a snapshot ready to be sent: what of each class goes into the report, and what is told of the rest.
+//! Makes a class ready to be sent: what of it goes into a report, and what is told of the rest.
 
 use cwpp_contracts::inventory::v1 as inventory;
 use prost::Message;
@@ -9,41 +9,21 @@ use crate::class::{Class, ClassSnapshot, Outcome, Skipped};
 /// A chunk holds about so many bytes, and at most so many items.
 const CHUNK_BYTES: usize = 512 << 10;
 const CHUNK_ITEMS: usize = 2_000;
-/// A report may have 64 MiB, chunks and their frames, and so many items.
-const REPORT_BYTES: usize = 60 << 20;
-const REPORT_ITEMS: usize = 100_000;
-/// What a class gets beyond its own part comes in steps, so that where it is cut does not change with every item of others.
-const STEP_BYTES: usize = 1 << 20;
-const STEP_ITEMS: usize = 1_000;
+/// A report may have 64 MiB, chunks and their frames, and so many items. No class is cut for another's sake: what does not
+/// fit goes in a further report.
+pub(super) const REPORT_BYTES: usize = 60 << 20;
+pub(super) const REPORT_ITEMS: usize = 100_000;
 /// An item takes so many bytes more in its chunk, at most.
 const FRAME: usize = 8;
 /// A reason why a class was not read has at most so many characters.
 const UNREAD_CHARACTERS: usize = 255;
 
-/// The part of a report that is each class's own; what others leave of theirs comes on top.
-const fn class_bytes(class: Class) -> usize {
-    match class {
-        Class::Process => 12 << 20,
-        Class::Account | Class::JarPackage | Class::SystemPackage => 8 << 20,
-        Class::ListeningPort => 4 << 20,
-        _ => 3 << 19,
-    }
-}
-
-/// The parts of all classes fit.
-const _: () = {
-    let (mut sum, mut at) = (0, 0);
-    while at < Class::ALL.len() {
-        sum += class_bytes(Class::ALL[at]);
-        at += 1;
-    }
-    assert!(sum <= REPORT_BYTES);
-};
-
 /// A class, ready to be sent.
 pub(super) struct Ready {
     pub(super) class: Class,
     pub(super) digest: inventory::ClassDigest,
+    pub(super) items: usize,
+    pub(super) bytes: usize,
     pub(super) chunks: Vec<inventory::ReportChunk>,
 }
 
@@ -69,43 +49,13 @@ impl Part {
     }
 }
 
-/// Makes all classes ready. Together they have no more items and bytes than a report may have: of those that have the most
-/// the first are sent, and the rest is counted.
-pub(super) fn prepare(classes: &[ClassSnapshot]) -> Vec<Part> {
-    let items: Vec<usize> = classes.iter().map(|class| class.items.len()).collect();
-    let items = share(&items, REPORT_ITEMS, STEP_ITEMS);
-    let needs: Vec<usize> = classes.iter().zip(&items).map(|(class, items)| size(class, *items)).collect();
-    let own: Vec<usize> = classes.iter().zip(&needs).map(|(class, need)| class_bytes(class.class).min(*need)).collect();
-    let missing: Vec<usize> = needs.iter().zip(&own).map(|(need, own)| need - own).collect();
-    let more = share(&missing, REPORT_BYTES.saturating_sub(own.iter().sum()), STEP_BYTES);
-    let bounds = items.into_iter().zip(own.into_iter().zip(more).map(|(own, more)| own + more));
-    classes.iter().zip(bounds).map(|(class, (items, bytes))| part(class, items, bytes)).collect()
-}
-
-/// Divides what there is: those that need least get all they need, the others the same each, in whole steps.
-fn share(needs: &[usize], all: usize, step: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..needs.len()).collect();
-    order.sort_by_key(|at| needs[*at]);
-    let (mut shares, mut left) = (vec![0; needs.len()], all);
-    for (done, at) in order.into_iter().enumerate() {
-        let even = left / (needs.len() - done);
-        shares[at] = if needs[at] <= even { needs[at] } else { even / step * step };
-        left -= shares[at];
-    }
-    shares
-}
-
-/// How many bytes the first items of a class take.
-fn size(class: &ClassSnapshot, items: usize) -> usize {
-    class.items.iter().take(items).map(|item| convert::item(item).encoded_len() + FRAME).sum()
-}
-
-fn part(snapshot: &ClassSnapshot, most_items: usize, most_bytes: usize) -> Part {
+/// Makes a class ready. Of one that is too large for a report the first items are sent, and the rest is counted.
+pub(super) fn prepare(snapshot: &ClassSnapshot) -> Part {
     let class = snapshot.class;
     if !snapshot.is_read() {
         return Part { class, ready: None, unread: unread(snapshot, None) };
     }
-    let (items, chunks) = chunks(snapshot, most_items, most_bytes);
+    let (items, bytes, chunks) = chunks(snapshot);
     let all = snapshot.items.len();
     let found = match snapshot.outcome {
         Outcome::Truncated { total } => total.max(all),
@@ -114,7 +64,7 @@ fn part(snapshot: &ClassSnapshot, most_items: usize, most_bytes: usize) -> Part 
     };
     let mut digest = snapshot.digest();
     if items < all {
-        // Cut elsewhere it is another content.
+        // Cut elsewhere, as what is left alone changes in length, it is another content.
         let mut hasher = blake3::Hasher::new_derive_key("cwpp collector digest of a cut class v1");
         digest = *hasher.update(&digest).update(&(items as u64).to_le_bytes()).finalize().as_bytes();
     }
@@ -126,17 +76,17 @@ fn part(snapshot: &ClassSnapshot, most_items: usize, most_bytes: usize) -> Part 
         found: count(found),
     };
     let cut = (found > 0).then_some((items, found));
-    Part { class, ready: Some(Ready { class, digest, chunks }), unread: unread(snapshot, cut) }
+    Part { class, ready: Some(Ready { class, digest, items, bytes, chunks }), unread: unread(snapshot, cut) }
 }
 
-/// The first items of a class in chunks, and how many they are.
-fn chunks(snapshot: &ClassSnapshot, most_items: usize, most_bytes: usize) -> (usize, Vec<inventory::ReportChunk>) {
+/// The first items of a class in chunks, how many they are, and their bytes.
+fn chunks(snapshot: &ClassSnapshot) -> (usize, usize, Vec<inventory::ReportChunk>) {
     let mut chunks = vec![inventory::ReportChunk::default()];
     let (mut in_chunk, mut bytes, mut items) = (0, 0, 0_usize);
-    for item in snapshot.items.iter().take(most_items) {
+    for item in &snapshot.items {
         let item = convert::item(item);
         let length = item.encoded_len() + FRAME;
-        if bytes + length > most_bytes {
+        if bytes + length > REPORT_BYTES {
             break;
         }
         let full =
@@ -151,7 +101,7 @@ fn chunks(snapshot: &ClassSnapshot, most_items: usize, most_bytes: usize) -> (us
         (in_chunk, bytes, items) = (in_chunk + length, bytes + length, items + 1);
     }
     chunks.retain(|chunk| !chunk.items.is_empty());
-    (items, chunks)
+    (items, bytes, chunks)
 }
 
 /// Says what of a class could not be read, was left out or cut; of one whose source is not there, that it is not. `cut` is
@@ -180,18 +130,4 @@ fn unread(class: &ClassSnapshot, cut: Option<(usize, usize)>) -> Option<inventor
 
 fn short(reason: &str) -> String {
     reason.chars().take(UNREAD_CHARACTERS).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_smallest_get_all_and_the_others_the_same() {
-        assert_eq!(share(&[10, 0, 30], 40, 7), [10, 0, 30]);
-        assert_eq!(share(&[30, 5, 40], 40, 1), [17, 5, 18]);
-        assert_eq!(share(&[30, 5, 40], 40, 10), [10, 5, 20]);
-        assert_eq!(share(&[30, 5, 40], 0, 10), [0, 0, 0]);
-        assert!(share(&[], 40, 10).is_empty());
-    }
 }

@@ -444,16 +444,19 @@ fn whom_sshd_lets_in_is_unknown_where_its_configuration_is() {
 
 #[test]
 fn sources_of_accounts_that_are_not_read_are_told() {
-    let unread = |text: &str| {
+    let with = |text: &str, file: &str| {
         let host =
             Host::new().with("etc/passwd", PASSWD).with("var/log/lastlog", [0; 292]).with("etc/nsswitch.conf", text);
-        host.read(Class::Account).unread_sources
+        host.with(file, "").read(Class::Account).unread_sources
     };
+    let unread = |text: &str| with(text, "etc/sssd/sssd.conf");
     let plain =
         "passwd: files systemd\ngroup: compat [SUCCESS=merge] systemd\nshadow:files\nhosts: files dns\n# passwd: sss\n";
     assert!(unread(plain).is_empty(), "{:?}", unread(plain));
     let more = "passwd:\tsss files systemd # ldap\ngroup: files [NOTFOUND=return] winbind\nshadow: files nis\nsudoers: files sss\n";
     assert_eq!(unread(more), ["passwd of sss", "group of winbind", "shadow of nis", "sudoers of sss"]);
+    assert_eq!(with(more, "etc/sssd/conf.d/corp.conf"), unread(more));
+    assert_eq!(with(more, "etc/motd"), ["group of winbind", "shadow of nis"], "SSSD is not set up");
     let made_up: String = (0..1_000).map(|number| format!("passwd: s{number}\n")).collect();
     assert_eq!(unread(&made_up).len(), 21);
     let long = format!("passwd: files\n{}", "# long\n".repeat(20_000));

@@ -90,6 +90,30 @@ fn what_cloud_init_knows_counts_in_a_cloud() {
 }
 
 #[test]
+fn the_public_address_is_the_one_that_the_cloud_tells_and_no_interface_has() {
+    let of = |data: &str| {
+        let host = Host::new().with("run/cloud-init/instance-data.json", data);
+        Machine::read(&host.root()).public_address.map(|address| address.to_string())
+    };
+    let aws = r#"{"ds":{"meta_data":{"public-ipv4":"203.0.113.7"}},"v1":{"cloud_name":"aws"}}"#;
+    assert_eq!(of(aws).as_deref(), Some("203.0.113.7"));
+    let azure = r#"{"ds":{"meta_data":{"imds":{"network":{"interface":[{"ipv4":{"ipAddress":[{"privateIpAddress":"10.0.0.4","publicIpAddress":"203.0.113.8"}]}}]}}}},"v1":{"cloud_name":"azure"}}"#;
+    assert_eq!(of(azure).as_deref(), Some("203.0.113.8"));
+    let trie = "Local:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 203.0.113.7\n        /32 host LOCAL\n";
+    let has_it = Host::new().with("run/cloud-init/instance-data.json", aws).with("proc/net/fib_trie", trie);
+    let machine = Machine::read(&has_it.root());
+    assert_eq!((machine.addresses.len(), machine.public_address), (1, None));
+    for unknown in [
+        aws.replace("aws", "nocloud"),
+        aws.replace("203.0.113.7", "redacted for non-root user"),
+        aws.replace("203.0.113.7", ""),
+        azure.replace("203.0.113.8", ""),
+    ] {
+        assert_eq!(of(&unknown), None, "{unknown}");
+    }
+}
+
+#[test]
 fn the_load_is_between_two_samples() {
     let mut sampler = LoadSampler::new(Root::default());
     let first = sampler.sample();

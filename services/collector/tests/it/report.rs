@@ -450,16 +450,21 @@ async fn a_class_that_was_not_read_is_never_sent_and_an_equal_one_only_once() {
 #[tokio::test]
 async fn who_starts_the_agent_may_say_where_the_machine_runs() {
     let (services, mut reporter) = start().await;
-    let data = r#"{"v1":{"cloud_name":"aws","instance_id":"i-0abc","region":"eu-west-1"}}"#;
+    let data = r#"{"ds":{"meta_data":{"public-ipv4":"203.0.113.7"}},"v1":{"cloud_name":"aws","instance_id":"i-0abc","region":"eu-west-1"}}"#;
     let snapshot = snapshot(&host(1).with("run/cloud-init/instance-data.json", data));
     reporter.register(&snapshot).await.unwrap();
-    let placement = Placement { region: Some("ap-guangzhou".repeat(9)), ..Placement::default() };
+    let public_address = Some("2001:db8::7".parse().unwrap());
+    let placement = Placement { region: Some("ap-guangzhou".repeat(9)), public_address, ..Placement::default() };
     reporter.placed(placement).register(&snapshot).await.unwrap();
     let memory = services.0.lock().unwrap();
     let told = memory.registered.iter().map(|request| request.facts.clone().unwrap());
-    let told: Vec<_> = told.map(|facts| (facts.provider, facts.instance_id, facts.region)).collect();
-    let expected = ["eu-west-1".to_owned(), "ap-guangzhou".repeat(9)[..63].to_owned()];
-    assert_eq!(told, expected.map(|region| ("aws".to_owned(), "i-0abc".to_owned(), region)));
+    let told: Vec<_> =
+        told.map(|facts| (facts.provider, facts.instance_id, facts.region, facts.public_ip_address)).collect();
+    let expected =
+        [("eu-west-1".to_owned(), "203.0.113.7"), ("ap-guangzhou".repeat(9)[..63].to_owned(), "2001:db8::7")];
+    let expected =
+        expected.map(|(region, address)| ("aws".to_owned(), "i-0abc".to_owned(), region, address.to_owned()));
+    assert_eq!(told, expected);
 }
 
 #[tokio::test]
@@ -495,15 +500,20 @@ struct Started {
 }
 
 #[test]
-fn the_kind_of_a_machine_is_told_by_its_name() {
-    let parse = |kind: &str| {
-        let args = ["report", "--app-id", "7", "--provider", "aws", "--machine-type", kind];
-        <Started as clap::Parser>::try_parse_from(args).map(|started| started.args.machine_type)
+fn the_kind_of_a_machine_is_told_by_its_name_and_what_is_empty_is_not_told() {
+    let with = |flag: &str, value: &str| {
+        <Started as clap::Parser>::try_parse_from(["report", "--app-id", "7", "--provider", "aws", flag, value])
     };
+    let parse = |kind: &str| with("--machine-type", kind).map(|started| started.args.machine_type.unwrap().0);
     let kinds = ["vm", "bare-metal", "edge", "lighthouse", "other"].map(|kind| parse(kind).unwrap().unwrap());
     use MachineType::{BareMetal, Edge, Lighthouse, Other, Vm};
     assert_eq!(kinds, [Vm, BareMetal, Edge, Lighthouse, Other]);
     assert!(parse("mainframe").is_err());
+    let parse = |address: &str| with("--public-address", address).map(|started| started.args.public_address.unwrap().0);
+    assert_eq!(parse("2001:db8::1").unwrap(), Some("2001:db8::1".parse().unwrap()));
+    // As an environment's are that nobody filled.
+    assert_eq!((parse("").unwrap(), with("--machine-type", "").unwrap().args.machine_type.unwrap().0), (None, None));
+    assert!(parse("web-1").is_err());
 }
 
 #[tokio::test]

@@ -29,6 +29,8 @@ pub struct Model {
     pub ip_address: String,
     /// All addresses, a JSON array of texts.
     pub ip_addresses: Json,
+    /// The address by which it is reached from outside; empty where there is none that is known.
+    pub public_ip_address: String,
     /// The kind of server (`MachineType`).
     pub machine_type: i16,
     /// The family of operating systems (`OsType`).
@@ -108,6 +110,7 @@ impl Model {
             name: String::new(),
             ip_address: String::new(),
             ip_addresses: Json::Array(Vec::new()),
+            public_ip_address: String::new(),
             machine_type: 0,
             os_type: 0,
             os_name: String::new(),
@@ -150,6 +153,7 @@ impl Model {
         api::MachineFacts {
             name: self.name.clone(),
             ip_addresses: self.addresses(),
+            public_ip_address: self.public_ip_address.clone(),
             machine_type: self.machine_type.into(),
             os_type: self.os_type.into(),
             os_name: self.os_name.clone(),
@@ -173,6 +177,7 @@ impl Model {
         api::HostColumns {
             machine_id: self.machine_id.to_string(),
             ip_addresses: self.addresses(),
+            public_ip_address: self.public_ip_address,
             quuid: self.quuid,
             name: self.name,
             os_name: self.os_name,

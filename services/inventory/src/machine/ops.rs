@@ -473,8 +473,14 @@ async fn enrol(tx: &TenantTx, registration: &Registration, now: DateTime<Utc>) -
     let skew = Skew::of(registration.observed, now);
     let mut own = registration.clone();
     // A clone is looked for under the identity that it is given, where it is hardly a clone of another again.
-    for _ in 0..3 {
-        let found = store::find(tx, &own).await?;
+    let mut may_be_earlier = true;
+    for _ in 0..4 {
+        let mut found = store::find(tx, &own).await?;
+        let mut is_earlier = false;
+        if found.is_none() && may_be_earlier {
+            found = store::find_earlier(tx, &own).await?;
+            is_earlier = found.is_some();
+        }
         let created = found.is_none();
         let row = match found {
             Some(row) => row,
@@ -484,10 +490,16 @@ async fn enrol(tx: &TenantTx, registration: &Registration, now: DateTime<Utc>) -
         let live = store::lock_livenesses(tx, &ids).await?.remove(&row.machine_id);
         let mut live = live.unwrap_or_else(|| liveness::Model::new(row.app_id, row.machine_id, now));
         let mut claims = Claims::new(instance::claims(tx, &ids).await?);
-        let standing = claims.hear(&mut live, &own.nonce, own.boot, now);
+        // That two are of one start of a kernel says nothing here: the containers of a host are, and may share its ids.
+        let boot = own.boot.filter(|_| !is_earlier);
+        let standing = claims.hear(&mut live, &own.nonce, boot, now);
         claims.put(tx, row.machine_id).await?;
         if standing == Standing::Clone {
-            own.distinct = Some(store::distinct(row.machine_id, &own.nonce));
+            match is_earlier {
+                // Its cloud's id tells it from the other.
+                true => may_be_earlier = false,
+                false => own.distinct = Some(store::distinct(row.machine_id, &own.nonce)),
+            }
             continue;
         }
         live.last_seen_at = now;

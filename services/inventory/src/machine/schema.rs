@@ -1,6 +1,7 @@
 //! The tables of machines.
 
-use cwpp_storage::migrate::{Migration, Table};
+use cwpp_storage::Type;
+use cwpp_storage::migrate::{Migration, Table, column};
 
 /// Returns the steps in order.
 pub(crate) fn steps() -> Vec<Migration> {
@@ -163,6 +164,11 @@ pub(crate) fn steps() -> Vec<Migration> {
                 .bool("by_rule")
                 .unsigned("machines")
                 .key(&["app_id", "day", "by_rule"]),
+        ),
+        Migration::column(
+            "1022_machine_public_ip_address",
+            "machine",
+            column("public_ip_address", Type::Varchar(63)).default("''"),
         ),
     ]
 }

@@ -36,18 +36,21 @@ pub fn distinct(machine_id: Uuid, nonce: &[u8]) -> Uuid {
     short(&blake3::hash(&[b"clone".as_slice(), machine_id.as_bytes(), nonce].concat()))
 }
 
-/// Finds the machine of a registration and locks it. One that was enrolled by its host's id, before its cloud's was known, is
-/// found by that, where its serial number tells it from a copy of its disk.
+/// Finds the machine of a registration and locks it.
 pub async fn find(tx: &TenantTx, new: &Registration) -> StoreResult<Option<entity::Model>> {
-    if let Some(found) = identified(tx, identity(new)).await? {
-        return Ok(Some(found));
-    }
-    let serial_number = &new.facts.serial_number;
-    if new.quuid.is_empty() || new.host_id_hash.is_empty() || serial_number.is_empty() {
+    identified(tx, identity(new)).await
+}
+
+/// Finds the machine that was enrolled by the host's id, before its cloud's was known, and locks it: it has the same name
+/// and serial number, which tell it from most copies of its disk.
+pub async fn find_earlier(tx: &TenantTx, new: &Registration) -> StoreResult<Option<entity::Model>> {
+    let facts = &new.facts;
+    if new.quuid.is_empty() || new.host_id_hash.is_empty() || facts.serial_number.is_empty() {
         return Ok(None);
     }
     let before = Registration { quuid: String::new(), ..new.clone() };
-    Ok(identified(tx, identity(&before)).await?.filter(|row| row.serial_number == *serial_number))
+    let found = identified(tx, identity(&before)).await?;
+    Ok(found.filter(|row| row.serial_number == facts.serial_number && row.name == facts.name))
 }
 
 async fn identified(tx: &TenantTx, identity: Uuid) -> StoreResult<Option<entity::Model>> {
@@ -63,7 +66,7 @@ fn enrolled_meanwhile() -> Error {
 pub async fn enrol(tx: &TenantTx, new: &Registration, now: DateTime<Utc>) -> StoreResult<entity::Model> {
     let row = described(new, entity::Model::new(tx.app_id().get(), Uuid::now_v7(), identity(new), now));
     entity::Entity::insert_of(tx, row.clone().into_active_model()).await.or_exists(enrolled_meanwhile)?;
-    address::change(tx, row.machine_id, &[], &new.facts.ip_addresses).await?;
+    address::change(tx, row.machine_id, &[], &known_by(&row)).await?;
     watch::changed(tx, &[row.machine_id]).await?;
     Ok(row)
 }
@@ -79,7 +82,7 @@ pub async fn describe(
     if same == old {
         return Ok(old);
     }
-    address::change(tx, old.machine_id, &old.addresses(), &new.facts.ip_addresses).await?;
+    address::change(tx, old.machine_id, &known_by(&old), &known_by(&same)).await?;
     let row = entity::Model { updated_at: now, version: old.version + 1, ..same };
     let mut set = row.clone().into_active_model().reset_all();
     (set.app_id, set.machine_id) = (ActiveValue::NotSet, ActiveValue::NotSet);
@@ -87,6 +90,12 @@ pub async fn describe(
     of.set(set).exec(tx).await.or_exists(enrolled_meanwhile)?;
     watch::changed(tx, &[row.machine_id]).await?;
     Ok(row)
+}
+
+/// The addresses by which a machine is found.
+fn known_by(row: &entity::Model) -> Vec<String> {
+    let public = Some(row.public_ip_address.clone()).filter(|address| !address.is_empty());
+    row.addresses().into_iter().chain(public).collect()
 }
 
 /// Forgets when a person logged in to a machine last.
@@ -110,6 +119,7 @@ fn described(new: &Registration, old: entity::Model) -> entity::Model {
         name: facts.name.clone(),
         ip_address: facts.ip_addresses.first().cloned().unwrap_or_default(),
         ip_addresses: facts.ip_addresses.clone().into(),
+        public_ip_address: facts.public_ip_address.clone(),
         machine_type: facts.machine_type as i16,
         os_type: facts.os_type as i16,
         os_name: facts.os_name.clone(),

@@ -92,6 +92,9 @@ fn check_facts(mut facts: MachineFacts, violations: &mut Violations) -> MachineF
                 .push(format!("facts.ip_addresses[{i}]"), "must be an address such as 10.0.0.1 or 2001:db8::1"),
         }
     }
+    if !facts.public_ip_address.is_empty() {
+        facts.public_ip_address = query::address("facts.public_ip_address", &facts.public_ip_address, violations);
+    }
     chosen::<MachineType>("facts.machine_type", facts.machine_type, violations);
     chosen::<OsType>("facts.os_type", facts.os_type, violations);
     violations.length("facts.os_name", &facts.os_name, 0, 255);

@@ -543,6 +543,29 @@ both! {
         assert_eq!(fields(w.machines.list_os_names(wrong).await), ["os_name", "page.page_size"]);
     }
 
+    async fn a_public_address_stands_on_every_row_and_finds_its_machine(w: World) {
+        let tenant = w.tenant().await;
+        let told = async |address: &str| {
+            let mut agent = registration(&tenant, "web-1");
+            agent.facts.as_mut().unwrap().public_ip_address = address.into();
+            w.register(agent).await.map(|answer| answer.machine.unwrap())
+        };
+        let by = async |address: &str| names(w, &tenant, |r| r.filter = Some(Filter::AnyIpAddress(address.into()))).await;
+        let machine = told("2001:DB8::7").await.unwrap();
+        assert_eq!(machine.facts.unwrap().public_ip_address, "2001:db8::7");
+        let host = Host { app_id: tenant.app_id, id: machine.machine_id };
+        w.report(&host, &[AssetClass::Account], &[account("root", 0)]).await;
+        let rows = w.stored(&host, AssetClass::Account).await;
+        assert_eq!(rows[0].host.as_ref().unwrap().public_ip_address, "2001:db8::7");
+        assert_eq!((by("2001:db8::7").await, by("10.1.2.3").await), (vec!["web-1".into()], vec!["web-1".into()]));
+        // One of its own addresses is found once, also when it is the public one no more.
+        told("10.1.2.3").await.unwrap();
+        assert_eq!((by("2001:db8::7").await, by("10.1.2.3").await), (vec![], vec!["web-1".to_owned()]));
+        told("").await.unwrap();
+        assert_eq!(by("10.1.2.3").await, ["web-1"]);
+        assert_eq!(fields(told("here").await), ["facts.public_ip_address"]);
+    }
+
     async fn tags_stay_counted_amid_changes_and_removals(w: World) {
         let tenant = w.tenant().await;
         let mut ids = Vec::new();

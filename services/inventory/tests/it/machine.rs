@@ -48,15 +48,30 @@ both! {
         };
         let id = async |agent: RegisterMachineRequest| w.register(agent).await.unwrap().machine.unwrap().machine_id;
         let first = id(agent("", "S1")).await;
-        // A copy of its disk in another machine, or one of which that is not known, is another.
-        let others = [id(agent("q-2", "S2")).await, id(agent("q-3", "")).await];
+        // A copy of its disk in another machine, or one of which that is not known, or of another name, is another.
+        let mut renamed = agent("q-4", "S1");
+        renamed.facts.as_mut().unwrap().name = "web-2".into();
+        let others = [id(agent("q-2", "S2")).await, id(agent("q-3", "")).await, id(renamed).await];
         assert!(!others.contains(&first));
+        // One that speaks beside it, even of the same start of a kernel, has to wait until the first is silent.
+        let boot_id_hash = vec![5; 32];
+        w.register(RegisterMachineRequest { boot_id_hash: boot_id_hash.clone(), ..agent("", "S1") }).await.unwrap();
+        let beside = RegisterMachineRequest { boot_id_hash, instance_nonce: vec![2; 16], ..agent("q-5", "S1") };
+        let told = w.register(beside.clone()).await.unwrap();
+        assert!(told.contested && told.machine.unwrap().machine_id == first);
+        for nonce in [1, 2, 1] {
+            w.clock.advance(Duration::from_secs(60));
+            let heartbeats = vec![MachineHeartbeat { instance_nonce: vec![nonce; 16], ..beat(&first) }];
+            w.machines.clone().heartbeat(HeartbeatRequest { app_id: tenant.app_id, heartbeats }).await.unwrap();
+        }
+        let told = w.register(beside).await.unwrap();
+        assert!(told.created && told.distinct_id.is_empty(), "its own id is enough to tell it from the first");
         let later = w.register(agent("q-1", "S1")).await.unwrap();
         assert_eq!((later.created, later.machine.as_ref().unwrap().quuid.as_str()), (false, "q-1"));
         assert_eq!(later.machine.unwrap().machine_id, first);
         assert_eq!(id(agent("q-1", "S1")).await, first);
         assert_ne!(id(agent("", "S1")).await, first, "the cloud's id is what it is found by now");
-        assert_eq!(names(w, list(&tenant, None)).await.len(), 4);
+        assert_eq!(names(w, list(&tenant, None)).await.len(), 6);
     }
 
     async fn a_machine_is_enrolled_once_and_its_facts_are_written_when_they_differ(w: World) {

@@ -58,7 +58,7 @@ fn sources(root: &Root, bytes: &[u8]) -> Vec<String> {
         for source in names(rest) {
             if source == "systemd" && has_entries(root, DATABASES[at]) {
                 unread.insert((at, "systemd's userdb".to_owned()));
-            } else if !READ.contains(&source.as_str()) {
+            } else if !READ.contains(&source.as_str()) && (source != "sss" || has_sssd(root)) {
                 unread.insert((at, source));
             }
         }
@@ -93,6 +93,12 @@ fn has_entries(root: &Root, database: &str) -> bool {
         let listed = root.list_head(folder, FOLDER_CAP);
         listed.is_ok_and(|(names, more)| more || names.iter().any(|name| name.ends_with(ending)))
     })
+}
+
+/// Says whether SSSD is set up: distributions name it in the file beforehand.
+fn has_sssd(root: &Root) -> bool {
+    let is_missing = root.read_head("/etc/sssd/sssd.conf", 1).is_err_and(|e| e.is_missing());
+    !is_missing || root.list_head("/etc/sssd/conf.d", 1).is_ok_and(|(names, _)| !names.is_empty())
 }
 
 #[cfg(test)]

@@ -33,6 +33,11 @@ pub(in crate::report) fn facts(
     inventory::MachineFacts {
         name: short(machine.hostname.as_deref().unwrap_or("localhost"), 255),
         ip_addresses: machine.addresses.iter().map(ToString::to_string).collect(),
+        public_ip_address: placement
+            .public_address
+            .or(machine.public_address)
+            .map(|a| a.to_string())
+            .unwrap_or_default(),
         machine_type: machine_type.into(),
         os_type: inventory::OsType::Linux.into(),
         os_name: short(os.pretty_name.as_ref().or(os.name.as_ref()).map_or("Linux", String::as_str), 255),
